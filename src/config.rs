@@ -1,0 +1,422 @@
+//! When to probe, how often, and when to give up.
+
+use core::fmt;
+use core::num::NonZeroU64;
+use core::time::Duration;
+
+use crate::time::micros_rounded_up;
+
+const LONGEST_MICROS: u64 = i64::MAX.cast_unsigned();
+const SECOND_MICROS: u64 = 1_000_000;
+
+/// When to probe, how often, and when to give up.
+///
+/// Every value of this type makes sense: what does not is refused where it is built, and since
+/// the constructors are `const`, in firmware it is refused by the compiler:
+///
+/// ```
+/// # use core::time::Duration;
+/// # use tcp_keepalive::{Config, ConfigError};
+/// const CONFIG: Config = match Config::new(Duration::from_secs(60), Duration::from_secs(5), 4) {
+///     Ok(config) => config,
+///     Err(_) => panic!("no such keep-alive"),
+/// };
+/// assert_eq!(CONFIG.detection_time(), Duration::from_secs(80));
+/// assert_eq!(
+///     Config::new(Duration::from_secs(60), Duration::from_secs(5), 1),
+///     Err(ConfigError::CountTooSmall),
+/// );
+/// ```
+///
+/// Durations have microsecond resolution; a fraction counts as a whole microsecond.
+///
+/// # Choosing values
+///
+/// - `count * interval` should be longer than a round trip plus the time a peer may hold back
+///   answers: challenge ACKs are rate limited (RFC 5961 7), once per 500 ms in Linux and gVisor,
+///   once per second in smoltcp.
+/// - To keep a NAT or load balancer from forgetting the connection, `idle` must be below its
+///   timeout: at least 2 h 4 min by RFC 5382, 350 s and 4 min in two large clouds.
+/// - The keep-alive decides only while nothing is in flight. An application that may be writing
+///   when the peer dies wants [`Config::with_user_timeout`] too, or [`Config::detect_within`],
+///   which covers both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    pub(crate) idle_micros: u64,
+    pub(crate) interval_micros: u64,
+    pub(crate) user_timeout_micros: Option<NonZeroU64>,
+    pub(crate) count: u8,
+    pub(crate) payload: ProbePayload,
+}
+
+/// What a probe carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ProbePayload {
+    /// No data: what RFC 9293 3.8.4 recommends (SHLD-12) and every current stack answers.
+    #[default]
+    Empty,
+    /// One octet of garbage, for old or minimal peers that answer nothing less (MAY-6).
+    GarbageOctet,
+}
+
+/// Why a [`Config`] was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `count` is 0 or 1. One lost segment must never decide that a peer is dead (RFC 9293
+    /// 3.8.4, MUST-29), so at least two probes have to go unanswered.
+    CountTooSmall,
+    /// A duration is zero. There is no magic zero here: to switch off, disable.
+    ZeroDuration,
+    /// The time to a verdict, or the user timeout, exceeds `i64::MAX` microseconds (292 thousand
+    /// years). Usually a unit was mistaken, or a "never" was meant: then do not enable.
+    TooLong,
+    /// [`Config::detect_within`] was asked for less than [`Config::SHORTEST_LIMIT`].
+    LimitTooShort,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CountTooSmall => "the count must be at least 2: one lost segment decides nothing",
+            Self::ZeroDuration => "a duration is zero",
+            Self::TooLong => "the time to a verdict exceeds i64::MAX microseconds",
+            Self::LimitTooShort => "a live peer cannot be told from a dead one in under 3 s",
+        })
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// Two hours, 75 s, 9 probes, no data, no user timeout: what the standard asks of a default
+    /// (RFC 9293 3.8.4, MUST-28: "no less than two hours") and Linux and gVisor use.
+    pub const DEFAULT: Self = Self::preset(7200, 75, 9);
+    /// Linux: `tcp_keepalive_time`, `_intvl` and `_probes` in `ip-sysctl.rst`.
+    pub const LINUX: Self = Self::preset(7200, 75, 9);
+    /// FreeBSD: `net.inet.tcp.keepidle`, `keepintvl` and `keepcnt` in `tcp(4)`.
+    pub const FREEBSD: Self = Self::preset(7200, 75, 8);
+    /// Windows since Vista: `KeepAliveTime`, `KeepAliveInterval` and ten probes, in the
+    /// documentation of `SIO_KEEPALIVE_VALS`.
+    pub const WINDOWS: Self = Self::preset(7200, 1, 10);
+    /// The least that [`Config::detect_within`] takes: a third of it, the idle time, is then the
+    /// second for which a smoltcp peer may hold back its answer.
+    pub const SHORTEST_LIMIT: Duration = Duration::from_secs(3);
+
+    /// First probe after `idle` of silence, then one every `interval`, and a verdict `interval`
+    /// after the `count`-th.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::CountTooSmall`] for a count of 0 or 1, [`ConfigError::ZeroDuration`],
+    /// and [`ConfigError::TooLong`] if `idle + count * interval` exceeds `i64::MAX` microseconds.
+    #[doc(alias = "TCP_KEEPIDLE")]
+    #[doc(alias = "TCP_KEEPINTVL")]
+    #[doc(alias = "TCP_KEEPCNT")]
+    pub const fn new(idle: Duration, interval: Duration, count: u8) -> Result<Self, ConfigError> {
+        if count < 2 {
+            return Err(ConfigError::CountTooSmall);
+        }
+        if idle.is_zero() || interval.is_zero() {
+            return Err(ConfigError::ZeroDuration);
+        }
+        let idle_micros = micros_rounded_up(idle);
+        let interval_micros = micros_rounded_up(interval);
+        let Some(probing_micros) = interval_micros.checked_mul(count as u64) else {
+            return Err(ConfigError::TooLong);
+        };
+        match idle_micros.checked_add(probing_micros) {
+            Some(total) if total <= LONGEST_MICROS => Ok(Self {
+                idle_micros,
+                interval_micros,
+                user_timeout_micros: None,
+                count,
+                payload: ProbePayload::Empty,
+            }),
+            _ => Err(ConfigError::TooLong),
+        }
+    }
+
+    /// As Redis has it: `interval` of idleness, then three probes a third of that apart (but at
+    /// least a second).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ZeroDuration`] and [`ConfigError::TooLong`], as for [`Config::new`].
+    pub const fn redis(interval: Duration) -> Result<Self, ConfigError> {
+        let third = micros_rounded_up(interval) / 3;
+        let spacing = if third < SECOND_MICROS {
+            SECOND_MICROS
+        } else {
+            third
+        };
+        Self::new(interval, Duration::from_micros(spacing), 3)
+    }
+
+    /// A peer that has died is reported within `limit` of the last segment it sent, whatever the
+    /// connection was doing: a third of the limit is the idle time, a third goes to three probes,
+    /// and a third is the user timeout, for data that is left unacknowledged even if it was
+    /// written at the last moment before the probes would have decided.
+    ///
+    /// While the peer's window is zero, smoltcp asks it again at intervals that grow to a minute;
+    /// time spent waiting to ask is not counted against the peer, so there the bound is the
+    /// longer of `limit` and 60 s plus a third of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ZeroDuration`], [`ConfigError::LimitTooShort`] below
+    /// [`Config::SHORTEST_LIMIT`], and [`ConfigError::TooLong`].
+    pub const fn detect_within(limit: Duration) -> Result<Self, ConfigError> {
+        if limit.is_zero() {
+            return Err(ConfigError::ZeroDuration);
+        }
+        let limit_micros = micros_rounded_up(limit);
+        if limit_micros < micros_rounded_up(Self::SHORTEST_LIMIT) {
+            return Err(ConfigError::LimitTooShort);
+        }
+        if limit_micros > LONGEST_MICROS {
+            return Err(ConfigError::TooLong);
+        }
+        let third = Duration::from_micros(limit_micros / 3);
+        match Self::new(third, Duration::from_micros(limit_micros / 9), 3) {
+            Ok(config) => config.with_user_timeout(third),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, with probes that carry `payload`.
+    #[must_use]
+    pub const fn with_payload(mut self, payload: ProbePayload) -> Self {
+        self.payload = payload;
+        self
+    }
+
+    /// The same, with a user timeout: a verdict also falls when the peer has owed us an answer to
+    /// data, a FIN or a window probe for `timeout` (RFC 9293 3.8.3, RFC 5482).
+    ///
+    /// It governs the time in which something is outstanding; probes and their count govern the
+    /// rest. In Linux, `TCP_USER_TIMEOUT` replaces the count of a keep-alive; here it does not.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ZeroDuration`], and [`ConfigError::TooLong`] beyond `i64::MAX`
+    /// microseconds.
+    #[doc(alias = "TCP_USER_TIMEOUT")]
+    pub const fn with_user_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
+        let micros = micros_rounded_up(timeout);
+        if micros > LONGEST_MICROS {
+            return Err(ConfigError::TooLong);
+        }
+        match NonZeroU64::new(micros) {
+            Some(micros) => {
+                self.user_timeout_micros = Some(micros);
+                Ok(self)
+            }
+            None => Err(ConfigError::ZeroDuration),
+        }
+    }
+
+    /// The silence after which a quiet connection is given up if all goes to time:
+    /// `idle + count * interval`.
+    #[must_use]
+    pub const fn detection_time(&self) -> Duration {
+        let probing_micros = self.interval_micros.saturating_mul(self.count as u64);
+        Duration::from_micros(self.idle_micros.saturating_add(probing_micros))
+    }
+
+    /// The silence after which the first probe is sent.
+    #[must_use]
+    pub const fn idle(&self) -> Duration {
+        Duration::from_micros(self.idle_micros)
+    }
+
+    /// The time an attempt is given before the next one, or the verdict.
+    #[must_use]
+    pub const fn interval(&self) -> Duration {
+        Duration::from_micros(self.interval_micros)
+    }
+
+    /// How many attempts have to fail, 2 to 255.
+    #[must_use]
+    pub const fn count(&self) -> u8 {
+        self.count
+    }
+
+    /// What a probe carries.
+    #[must_use]
+    pub const fn payload(&self) -> ProbePayload {
+        self.payload
+    }
+
+    /// How long the peer may owe us an answer while something is outstanding, if that is bounded.
+    #[must_use]
+    pub const fn user_timeout(&self) -> Option<Duration> {
+        match self.user_timeout_micros {
+            Some(micros) => Some(Duration::from_micros(micros.get())),
+            None => None,
+        }
+    }
+
+    const fn preset(idle_secs: u64, interval_secs: u64, count: u8) -> Self {
+        match Self::new(
+            Duration::from_secs(idle_secs),
+            Duration::from_secs(interval_secs),
+            count,
+        ) {
+            Ok(config) => config,
+            Err(_) => panic!("a preset is a valid configuration"),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Config {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "Config {{ idle: {}, interval: {}, count: {}, payload: {}, user_timeout: {} }}",
+            self.idle(),
+            self.interval(),
+            self.count,
+            self.payload,
+            self.user_timeout(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// K6, MUST-29: two is the first count that is accepted, one the last that is not.
+    #[test]
+    fn k6_count_starts_at_two() {
+        for count in [0, 1] {
+            assert_eq!(
+                Config::new(SECOND, SECOND, count),
+                Err(ConfigError::CountTooSmall)
+            );
+        }
+        for count in [2, 255] {
+            assert_eq!(Config::new(SECOND, SECOND, count).unwrap().count(), count);
+        }
+    }
+
+    /// K6: zero means neither "off" nor "default"; it is refused wherever it is given.
+    #[test]
+    fn k6_there_is_no_magic_zero() {
+        let zero = Err(ConfigError::ZeroDuration);
+        assert_eq!(Config::new(Duration::ZERO, SECOND, 2), zero);
+        assert_eq!(Config::new(SECOND, Duration::ZERO, 2), zero);
+        assert_eq!(Config::redis(Duration::ZERO), zero);
+        assert_eq!(Config::detect_within(Duration::ZERO), zero);
+        assert_eq!(Config::DEFAULT.with_user_timeout(Duration::ZERO), zero);
+    }
+
+    /// K6, E16: the longest time to a verdict is `i64::MAX` microseconds, one more is refused,
+    /// and nothing wraps around on the way there.
+    #[test]
+    fn k6_totals_end_at_i64_micros() {
+        let rest = Duration::from_micros(LONGEST_MICROS - 2);
+        let longest = Config::new(rest, Duration::from_micros(1), 2).unwrap();
+        assert_eq!(
+            longest.detection_time(),
+            Duration::from_micros(LONGEST_MICROS)
+        );
+
+        let too_long = Err(ConfigError::TooLong);
+        let one_more = Duration::from_micros(LONGEST_MICROS - 1);
+        assert_eq!(Config::new(one_more, Duration::from_micros(1), 2), too_long);
+        assert_eq!(Config::new(Duration::MAX, SECOND, 2), too_long);
+        assert_eq!(
+            Config::new(SECOND, Duration::from_micros(u64::MAX), 255),
+            too_long
+        );
+        assert_eq!(Config::redis(Duration::from_micros(u64::MAX)), too_long);
+        assert_eq!(Config::detect_within(Duration::MAX), too_long);
+
+        let timeout = Duration::from_micros(LONGEST_MICROS);
+        assert_eq!(
+            Config::DEFAULT
+                .with_user_timeout(timeout)
+                .unwrap()
+                .user_timeout(),
+            Some(timeout)
+        );
+        assert_eq!(
+            Config::DEFAULT.with_user_timeout(timeout + Duration::from_nanos(1)),
+            too_long
+        );
+    }
+
+    /// MUST-28: the default is what the standard and Linux say, and so is each preset.
+    #[test]
+    fn presets_are_what_their_systems_document() {
+        assert_eq!(Config::default(), Config::LINUX);
+        assert_eq!(Config::DEFAULT.payload(), ProbePayload::Empty);
+        assert_eq!(Config::DEFAULT.user_timeout(), None);
+        for (preset, total) in [
+            (Config::LINUX, 7875),
+            (Config::FREEBSD, 7800),
+            (Config::WINDOWS, 7210),
+        ] {
+            assert_eq!(preset.idle(), Duration::from_secs(7200));
+            assert_eq!(preset.detection_time(), Duration::from_secs(total));
+        }
+    }
+
+    /// Redis' rule: three probes a third of the idle time apart, though never under a second.
+    #[test]
+    fn redis_spaces_probes_a_third_apart() {
+        let config = Config::redis(Duration::from_secs(300)).unwrap();
+        assert_eq!(config.idle(), Duration::from_secs(300));
+        assert_eq!(config.interval(), Duration::from_secs(100));
+        assert_eq!(config.count(), 3);
+        assert_eq!(Config::redis(SECOND).unwrap().interval(), SECOND);
+        assert_eq!(Config::redis(3 * SECOND).unwrap().interval(), SECOND);
+    }
+
+    /// Idling, probing and the user timeout together fit into the one limit, whatever it is.
+    #[test]
+    fn detect_within_adds_up_to_at_most_the_limit() {
+        for micros in [3_000_000, 3_000_001, 10_000_000, 60_000_007, 86_400_000_000] {
+            let limit = Duration::from_micros(micros);
+            let config = Config::detect_within(limit).unwrap();
+            let worst = config.detection_time() + config.user_timeout().unwrap();
+            assert!(worst <= limit, "{worst:?} > {limit:?}");
+            assert!(
+                worst + Duration::from_micros(6) >= limit,
+                "{worst:?} wastes {limit:?}"
+            );
+        }
+    }
+
+    /// Three seconds is the first limit that is accepted.
+    #[test]
+    fn detect_within_needs_three_seconds() {
+        assert!(Config::detect_within(Config::SHORTEST_LIMIT).is_ok());
+        assert_eq!(
+            Config::detect_within(Config::SHORTEST_LIMIT - Duration::from_micros(1)),
+            Err(ConfigError::LimitTooShort)
+        );
+    }
+
+    /// Fractions of a microsecond count as a whole one, so that nothing falls due early.
+    #[test]
+    fn fractions_of_a_microsecond_round_up() {
+        let config = Config::new(Duration::from_nanos(1), Duration::from_nanos(1_001), 2).unwrap();
+        assert_eq!(config.idle(), Duration::from_micros(1));
+        assert_eq!(config.interval(), Duration::from_micros(2));
+    }
+}

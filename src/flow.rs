@@ -1,0 +1,259 @@
+//! What both directions of one connection have shown.
+
+use crate::tcb::{SeqNumber, Tcb};
+
+/// The facts of one TCP header, in either direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Segment {
+    /// The sequence number.
+    pub seq: SeqNumber,
+    /// The acknowledgement number, if the ACK flag is set.
+    pub ack: Option<SeqNumber>,
+    /// The window field as it stands in the header.
+    pub window: u16,
+    /// Octets of payload; SYN and FIN not counted.
+    pub len: u32,
+    /// The SYN flag.
+    pub syn: bool,
+    /// The FIN flag.
+    pub fin: bool,
+    /// The RST flag.
+    pub rst: bool,
+    /// `TSval` and `TSecr` of the timestamp option, if there is one (RFC 7323 3.2).
+    pub timestamps: Option<(u32, u32)>,
+}
+
+impl Segment {
+    /// The sequence number after this segment: a SYN and a FIN take one each (RFC 9293 3.4).
+    #[must_use]
+    pub const fn end(&self) -> SeqNumber {
+        self.seq
+            .wrapping_add(self.len)
+            .wrapping_add(self.syn as u32)
+            .wrapping_add(self.fin as u32)
+    }
+}
+
+/// What a received segment is to a [`Flow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Received {
+    /// It need not be the peer's: out of place, a RST, a SYN, or the numbers are not known yet.
+    Ignored,
+    /// Only the peer could have sent it: a sign of life.
+    Heard,
+    /// The same, and it acknowledges something for the first time.
+    HeardNewAck,
+}
+
+/// What both directions of one connection have shown: the few words a probe is built from, and
+/// what it takes to tell the peer's segments from anybody else's.
+///
+/// Show it every segment of the connection, in the order of the wire. What we send is the
+/// stack's own truth and is believed. What arrives is *heard* only if it is acceptable (RFC 9293
+/// 3.10.7.4, RFC 5961 5): no RST, no SYN, its sequence number within a window of RCV.NXT, its
+/// acknowledgement number within `[SND.UNA - window, SND.NXT]`. The peer's own keep-alive, one
+/// octet below RCV.NXT, is a sign of life too. A forged segment has to guess both numbers.
+///
+/// A segment with a bad checksum was not received; do not show it.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Flow {
+    snd_una: SeqNumber,
+    snd_nxt: SeqNumber,
+    rcv_nxt: SeqNumber,
+    tsval: u32,
+    tsecr: u32,
+    rcv_wnd: u16,
+    /// The windows within which numbers are believed, as powers of two.
+    rcv_reach: Reach,
+    snd_reach: Reach,
+    /// The numbers above are known: we have seen the stack send a segment that is not a SYN.
+    known: bool,
+    has_timestamps: bool,
+    window_closed: bool,
+}
+
+/// A window's size rounded up to a power of two, of which the exponent is kept.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+struct Reach {
+    log2: u8,
+}
+
+impl Reach {
+    /// RFC 7323 2.3: a window is less than 2^30.
+    const MAX_LOG2: u32 = 30;
+
+    const fn of(octets: u32) -> Self {
+        let log2 = match octets.checked_next_power_of_two() {
+            Some(power) => power.trailing_zeros(),
+            None => Self::MAX_LOG2,
+        };
+        let log2 = if log2 < Self::MAX_LOG2 {
+            log2
+        } else {
+            Self::MAX_LOG2
+        };
+        Self {
+            log2: log2.to_le_bytes()[0],
+        }
+    }
+
+    #[inline]
+    const fn octets(self) -> i32 {
+        1_i32.wrapping_shl(self.log2 as u32)
+    }
+}
+
+impl Flow {
+    /// A connection of which nothing is known yet.
+    ///
+    /// `recv_capacity` and `send_capacity`, in octets, are the sizes of our buffers. No window of
+    /// ours exceeds the first, and no more than the second was ever in flight, so they bound how
+    /// far off a segment of the peer's can be.
+    #[must_use]
+    pub const fn new(recv_capacity: u32, send_capacity: u32) -> Self {
+        Self {
+            snd_una: SeqNumber(0),
+            snd_nxt: SeqNumber(0),
+            rcv_nxt: SeqNumber(0),
+            tsval: 0,
+            tsecr: 0,
+            rcv_wnd: 0,
+            rcv_reach: Reach::of(recv_capacity),
+            snd_reach: Reach::of(send_capacity),
+            known: false,
+            has_timestamps: false,
+            window_closed: false,
+        }
+    }
+
+    /// Whether `segment`, received, could only be the peer's. Changes nothing: for a segment
+    /// that has yet to be verified.
+    #[inline]
+    #[must_use]
+    pub const fn is_acceptable(&self, segment: &Segment) -> bool {
+        let Some(ack) = segment.ack else {
+            return false;
+        };
+        if segment.rst || segment.syn || !self.known {
+            return false;
+        }
+        let rcv_reach = self.rcv_reach.octets();
+        let ahead = segment.seq.distance_from(self.rcv_nxt);
+        if ahead > rcv_reach || ahead < rcv_reach.wrapping_neg() {
+            return false;
+        }
+        // RFC 5961 5.2: "((SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT)".
+        ack.distance_from(self.snd_nxt) <= 0
+            && self.snd_una.distance_from(ack) <= self.snd_reach.octets()
+    }
+
+    /// A segment with a good checksum arrived.
+    #[inline]
+    pub const fn handle_received(&mut self, segment: &Segment) -> Received {
+        if !self.is_acceptable(segment) {
+            if segment.syn
+                && let Some((tsval, _)) = segment.timestamps
+            {
+                self.tsecr = tsval;
+            }
+            return Received::Ignored;
+        }
+        if let Some((tsval, _)) = segment.timestamps {
+            self.tsecr = tsval;
+        }
+        self.window_closed = segment.window == 0;
+        match segment.ack {
+            Some(ack) if ack.distance_from(self.snd_una) > 0 => {
+                self.snd_una = ack;
+                Received::HeardNewAck
+            }
+            _ => Received::Heard,
+        }
+    }
+
+    /// Our stack sent a segment. Returns whether it asks for an answer: whether it occupies
+    /// sequence space that the peer has not acknowledged.
+    #[inline]
+    pub const fn handle_sent(&mut self, segment: &Segment) -> bool {
+        if segment.rst {
+            return false;
+        }
+        if segment.syn {
+            // A SYN opens a connection, and what was known belongs to an older one. Its window
+            // field is not scaled (RFC 7323 2.2), so it says nothing about probes to come.
+            self.known = false;
+            return false;
+        }
+        let Some(ack) = segment.ack else {
+            return false;
+        };
+        let end = segment.end();
+        if self.known {
+            if end.distance_from(self.snd_nxt) > 0 {
+                self.snd_nxt = end;
+            }
+        } else {
+            self.known = true;
+            self.snd_una = segment.seq;
+            self.snd_nxt = end;
+        }
+        self.rcv_nxt = ack;
+        self.rcv_wnd = segment.window;
+        self.has_timestamps = segment.timestamps.is_some();
+        if let Some((tsval, tsecr)) = segment.timestamps {
+            self.tsval = tsval;
+            self.tsecr = tsecr;
+        }
+        end.0 != segment.seq.0 && end.distance_from(self.snd_una) > 0
+    }
+
+    /// Everything up to `snd_nxt` is acknowledged: the stack says so, whatever was seen here.
+    pub const fn handle_quiet(&mut self) {
+        self.snd_una = self.snd_nxt;
+    }
+
+    /// What a probe would be built from, once it is known. `unsent` says whether the stack has
+    /// data or a FIN queued that it has not sent.
+    #[must_use]
+    pub const fn tcb(&self, unsent: bool) -> Option<Tcb> {
+        if !self.known {
+            return None;
+        }
+        Some(Tcb {
+            snd_una: self.snd_una,
+            snd_nxt: self.snd_nxt,
+            rcv_nxt: self.rcv_nxt,
+            rcv_wnd: self.rcv_wnd,
+            timestamps: if self.has_timestamps {
+                Some((self.tsval, self.tsecr))
+            } else {
+                None
+            },
+            unsent,
+        })
+    }
+
+    /// What the stack acknowledged last, if it has acknowledged anything yet.
+    #[inline]
+    #[must_use]
+    pub const fn rcv_nxt(&self) -> Option<SeqNumber> {
+        if self.known { Some(self.rcv_nxt) } else { None }
+    }
+
+    /// The last segment heard closed the peer's window: the stack must not send.
+    #[must_use]
+    pub const fn is_window_closed(&self) -> bool {
+        self.window_closed
+    }
+
+    /// Something is in flight, as far as was seen here.
+    #[must_use]
+    pub const fn is_in_flight(&self) -> bool {
+        self.known && self.snd_una.0 != self.snd_nxt.0
+    }
+}
