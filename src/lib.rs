@@ -65,6 +65,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
+#[cfg(feature = "embassy")]
+pub mod embassy;
 mod flow;
 mod keep_alive;
 mod probe;
