@@ -70,6 +70,8 @@ pub mod embassy;
 mod flow;
 mod keep_alive;
 mod probe;
+#[cfg(feature = "smoltcp")]
+pub mod smoltcp;
 mod tcb;
 mod time;
 

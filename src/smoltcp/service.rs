@@ -1,0 +1,332 @@
+//! What has to be done for the connections when the stack has been polled: following their
+//! sockets, sending what is due, giving up whom it is time to give up.
+
+use core::cell::RefCell;
+
+use ::smoltcp::iface::{Interface, SocketSet};
+use ::smoltcp::phy::Device;
+use ::smoltcp::socket::{Socket, tcp};
+use ::smoltcp::time;
+
+use super::convert::Link;
+use super::frame::{Addr, Key};
+use super::table::{Ended, Marks, Slot, Table};
+use super::tap::Tap;
+use super::transmit::{Route, transmit};
+use crate::{Flow, Instant, SeqNumber, State, Tcb};
+
+/// smoltcp's retransmissions and window probes are at most this far apart (`RTTE_MAX_RTO`).
+const LONGEST_RETRANSMISSION_MICROS: u64 = 60_000_000;
+
+/// smoltcp's default (`tcp::Socket::set_hop_limit`).
+const DEFAULT_HOP_LIMIT: u8 = 64;
+
+/// What to give smoltcp's `set_keep_alive` when only the side effect is wanted.
+const ANY_INTERVAL: time::Duration = time::Duration::from_secs(1);
+
+/// What kept something from leaving during this poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stall {
+    None,
+    Neighbour,
+    Device,
+}
+
+impl<const N: usize> Table<N> {
+    /// Whether [`Table::serve`] has anything to do at this poll.
+    #[inline]
+    pub(super) fn wants_service(&self) -> bool {
+        self.now >= self.wake_at || self.is_wanting || self.is_stalled && self.has_user_timeout
+    }
+
+    /// Does what is due. Returns whether the state of a socket changed.
+    pub(super) fn serve<D: Device + ?Sized>(
+        &mut self,
+        now: time::Instant,
+        iface: &mut Interface,
+        device: &mut D,
+        sockets: &mut SocketSet<'_>,
+    ) -> bool {
+        if self.link == Link::Unsupported {
+            self.wake_at = Instant::MAX;
+            return false;
+        }
+        if self.follow_sockets(iface, sockets) {
+            let table = RefCell::new(&mut *self);
+            iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
+        }
+        let changed = self.serve_timers(now, iface, device, sockets);
+        if changed {
+            // The RST has to be out before the application can reuse the socket.
+            let table = RefCell::new(&mut *self);
+            iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
+            self.follow_sockets(iface, sockets);
+        }
+        self.settle_token();
+        self.plan();
+        changed
+    }
+
+    /// Brings the slots up to date with their sockets. Returns whether smoltcp was asked for a
+    /// segment that is to be read.
+    fn follow_sockets(&mut self, iface: &Interface, sockets: &mut SocketSet<'_>) -> bool {
+        let mut is_learning = false;
+        let mut moved = false;
+        let now = self.now;
+        let mut sockets = sockets.iter_mut().peekable();
+        self.slots.retain_mut(|slot| {
+            while sockets
+                .next_if(|(handle, _)| *handle < slot.handle)
+                .is_some()
+            {}
+            let found = sockets.next_if(|(handle, _)| *handle == slot.handle);
+            let Some((_, Socket::Tcp(socket))) = found else {
+                // Removed from the set, or never a TCP socket.
+                moved = true;
+                return false;
+            };
+            moved |= follow(slot, socket, iface, now);
+            if slot.marks.has(Marks::LEARNING) {
+                is_learning = true;
+            } else if slot.marks.has(Marks::DROPPED) {
+                moved = true;
+                return false;
+            }
+            true
+        });
+        if moved {
+            self.reindex();
+        }
+        self.is_learning = is_learning;
+        is_learning
+    }
+
+    /// Serves whoever is due, and whoever has a probe waiting. Returns whether anyone was given
+    /// up, and their sockets aborted.
+    fn serve_timers<D: Device + ?Sized>(
+        &mut self,
+        now: time::Instant,
+        iface: &mut Interface,
+        device: &mut D,
+        sockets: &mut SocketSet<'_>,
+    ) -> bool {
+        let stall = self.stall();
+        let mut gave_up = false;
+        let mut position = 0_usize;
+        for (handle, socket) in sockets.iter_mut() {
+            let Some(slot) = self.slots.get_mut(position) else {
+                break;
+            };
+            let Socket::Tcp(socket) = socket else {
+                continue;
+            };
+            if slot.handle != handle {
+                continue;
+            }
+            let probe = serve_timer(slot, socket, self.now, stall);
+            if let Some((probe, route)) = probe {
+                let left = {
+                    let table = RefCell::new(&mut *self);
+                    let mut tap = Tap::new(&mut *device, &table);
+                    transmit(now, iface, &mut tap, &probe, &route)
+                };
+                if let Some(slot) = self.slots.get_mut(position)
+                    && left
+                {
+                    slot.machine.handle_transmitted(self.now, probe);
+                }
+            }
+            if let Some(slot) = self.slots.get_mut(position)
+                && slot.machine.state() == State::TimedOut
+                && slot.marks.has(Marks::BOUND)
+            {
+                socket.abort();
+                gave_up = true;
+            }
+            position = position.saturating_add(1);
+        }
+        gave_up
+    }
+
+    fn stall(&self) -> Stall {
+        if !self.is_stalled {
+            Stall::None
+        } else if self.is_device_stuck() {
+            Stall::Device
+        } else {
+            Stall::Neighbour
+        }
+    }
+
+    /// Finds out when to serve next.
+    fn plan(&mut self) {
+        self.wake_at = Instant::MAX;
+        self.is_wanting = false;
+        self.is_learning = false;
+        self.has_user_timeout = false;
+        for Slot { machine, marks, .. } in &self.slots {
+            if let Some(due) = machine.poll_timeout() {
+                self.wake_at = due.min(self.wake_at);
+            }
+            self.is_wanting |= machine.is_wanting();
+            self.is_learning |= marks.has(Marks::LEARNING);
+            self.has_user_timeout |= machine.config().user_timeout().is_some();
+        }
+        self.has_events = true;
+    }
+}
+
+/// Follows one socket. Returns whether the slot was bound or unbound.
+fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now: Instant) -> bool {
+    let state = socket.state();
+    let is_over = matches!(
+        state,
+        tcp::State::Closed | tcp::State::Listen | tcp::State::TimeWait
+    );
+    let is_opening = matches!(state, tcp::State::SynSent | tcp::State::SynReceived);
+    let key = match (socket.local_endpoint(), socket.remote_endpoint()) {
+        (Some(local), Some(remote)) if !is_over => Some(Key::new(
+            local.addr.into(),
+            local.port,
+            remote.addr.into(),
+            remote.port,
+        )),
+        _ => None,
+    };
+
+    let mut moved = false;
+    if slot.marks.has(Marks::BOUND) {
+        let is_another = is_opening && slot.marks.has(Marks::SYNCHRONISED);
+        if key != Some(slot.key) || is_another {
+            let ended = how_it_ended(slot, state, iface);
+            slot.unbind(ended);
+            moved = true;
+        }
+    }
+    let Some(key) = key else {
+        return moved;
+    };
+    if !slot.marks.has(Marks::BOUND) {
+        let capacity = |octets| u32::try_from(octets).unwrap_or(u32::MAX);
+        let flow = Flow::new(
+            capacity(socket.recv_capacity()),
+            capacity(socket.send_capacity()),
+        );
+        slot.bind(key, flow);
+        moved = true;
+    }
+    // Had smoltcp believed it, the connection would be gone.
+    slot.marks.clear(Marks::RESET_RECEIVED);
+    if !is_opening && !slot.marks.has(Marks::SYNCHRONISED) && !slot.marks.has(Marks::DROPPED) {
+        slot.marks.set(Marks::SYNCHRONISED);
+        slot.machine.enable(now);
+    }
+    if slot.marks.has(Marks::SYNCHRONISED)
+        && slot.flow.tcb(false).is_none()
+        && !is_busy(socket)
+        && socket.keep_alive().is_none()
+    {
+        // Nothing of ours has passed since we watch, so the numbers are not known. smoltcp knows
+        // them, and tells if it is made to build a segment. Its keep-alive does no harm, and the
+        // tap does not let it out. Set and cleared again at once, smoltcp sends exactly one.
+        socket.set_keep_alive(Some(ANY_INTERVAL));
+        socket.set_keep_alive(None);
+        slot.marks.set(Marks::LEARNING);
+    } else if slot.flow.tcb(false).is_some() {
+        // A segment of the stack's own came first, and cancelled the one that was asked for.
+        slot.marks.clear(Marks::LEARNING);
+    }
+    moved
+}
+
+fn how_it_ended(slot: &Slot, state: tcp::State, iface: &Interface) -> Ended {
+    let is_ours = |address: Addr| {
+        iface.any_ip()
+            || iface
+                .ip_addrs()
+                .iter()
+                .any(|cidr| Addr::from(cidr.address()) == address)
+    };
+    if slot.machine.verdict().is_some() {
+        Ended::Verdict
+    } else if slot.marks.has(Marks::RESET_RECEIVED) {
+        match slot.machine.state() {
+            State::Probing { .. } => Ended::PeerResetWhileProbing,
+            _ => Ended::PeerReset,
+        }
+    } else if slot.marks.has(Marks::CLOSING) || state == tcp::State::TimeWait {
+        Ended::Closed
+    } else if is_ours(slot.key.local) {
+        Ended::LocalAbort
+    } else {
+        Ended::AddressLost
+    }
+}
+
+/// Gives one machine its due. Returns the probe it wants sent, and where to.
+fn serve_timer(
+    slot: &mut Slot,
+    socket: &tcp::Socket<'_>,
+    now: Instant,
+    stall: Stall,
+) -> Option<(crate::Probe, Route)> {
+    let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
+    if !is_due && stall == Stall::None && !slot.machine.is_wanting() {
+        return None;
+    }
+    let is_busy = is_busy(socket);
+    if !is_busy {
+        slot.flow.handle_quiet();
+    }
+    let known = slot.flow.tcb(is_busy);
+    if is_busy
+        && !slot.flow.is_window_closed()
+        && let Some(since) = blocked_since(stall, slot.flow.is_in_flight(), now)
+    {
+        slot.machine.handle_blocked(since);
+    }
+    slot.machine
+        .handle_timeout(now, &known.unwrap_or(unknown(is_busy)));
+    let probe = slot.machine.poll_transmit(now, &known?)?;
+    let route = Route {
+        local: socket.local_endpoint()?,
+        remote: socket.remote_endpoint()?,
+        hop_limit: socket.hop_limit().unwrap_or(DEFAULT_HOP_LIMIT),
+    };
+    Some((probe, route))
+}
+
+/// Since when, at the earliest, this poll's stall has been in the way of a connection that is not
+/// waiting for a window.
+fn blocked_since(stall: Stall, is_in_flight: bool, now: Instant) -> Option<Instant> {
+    match (stall, is_in_flight) {
+        // What is queued would have gone out at once.
+        (Stall::Neighbour | Stall::Device, false) => Some(now),
+        // What is in flight goes out again when smoltcp's timer says so, which is not known. By
+        // then a neighbour who was heard from after it was sent is still known.
+        (Stall::None, _) | (Stall::Neighbour, true) => None,
+        (Stall::Device, true) => Some(now.plus_micros(LONGEST_RETRANSMISSION_MICROS)),
+    }
+}
+
+/// Data or a FIN is queued or not acknowledged. The socket knows best: it has seen every
+/// acknowledgement, and believed none that it should not.
+fn is_busy(socket: &tcp::Socket<'_>) -> bool {
+    socket.send_queue() > 0
+        || matches!(
+            socket.state(),
+            tcp::State::FinWait1 | tcp::State::Closing | tcp::State::LastAck
+        )
+}
+
+/// A connection whose numbers are not known: good enough to wait on, not to send.
+const fn unknown(is_busy: bool) -> Tcb {
+    Tcb {
+        snd_una: SeqNumber(0),
+        snd_nxt: SeqNumber(0),
+        rcv_nxt: SeqNumber(0),
+        rcv_wnd: 0,
+        timestamps: None,
+        unsent: is_busy,
+    }
+}

@@ -1,0 +1,154 @@
+//! The device wrapper through which the table sees every frame.
+
+use core::cell::RefCell;
+
+use ::smoltcp::phy::{self, Device, DeviceCapabilities, PacketMeta};
+use ::smoltcp::time::Instant;
+
+use super::table::Table;
+
+/// The longest frame that smoltcp's own keep-alive can be: Ethernet, IPv6, TCP with timestamps,
+/// an octet.
+const KEEP_ALIVE_FRAME_LEN: usize = 14 + 40 + 20 + 12 + 1;
+
+/// A device that shows the table every frame on its way, and otherwise is the device it wraps.
+pub(super) struct Tap<'a, 't, D: ?Sized, const N: usize> {
+    inner: &'a mut D,
+    table: &'a RefCell<&'t mut Table<N>>,
+}
+
+impl<'a, 't, D: Device + ?Sized, const N: usize> Tap<'a, 't, D, N> {
+    pub(super) fn new(inner: &'a mut D, table: &'a RefCell<&'t mut Table<N>>) -> Self {
+        Self { inner, table }
+    }
+}
+
+/// Runs `look` on the table. No look happens within another, so the table is always there; were
+/// it not, the frame would go unseen, and that is better than a panic.
+#[inline]
+fn with<R, const N: usize>(
+    table: &RefCell<&mut Table<N>>,
+    look: impl FnOnce(&mut Table<N>) -> R,
+) -> Option<R> {
+    table
+        .try_borrow_mut()
+        .ok()
+        .map(|mut table| look(&mut table))
+}
+
+impl<'t, D: Device + ?Sized, const N: usize> Device for Tap<'_, 't, D, N> {
+    type RxToken<'a>
+        = RxToken<'a, 't, D::RxToken<'a>, N>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = TxToken<'a, 't, D::TxToken<'a>, N>
+    where
+        Self: 'a;
+
+    #[inline]
+    fn receive(&mut self, timestamp: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+        let (rx, tx) = self.inner.receive(timestamp)?;
+        let table = self.table;
+        Some((
+            RxToken { inner: rx, table },
+            TxToken {
+                inner: tx,
+                table,
+                is_reply: true,
+            },
+        ))
+    }
+
+    #[inline]
+    fn transmit(&mut self, timestamp: Instant) -> Option<Self::TxToken<'_>> {
+        let token = self.inner.transmit(timestamp);
+        let table = self.table;
+        with(table, |table| table.handle_token(token.is_some()));
+        token.map(|inner| TxToken {
+            inner,
+            table,
+            is_reply: false,
+        })
+    }
+
+    #[inline]
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.inner.capabilities()
+    }
+}
+
+/// A frame on its way in.
+pub(super) struct RxToken<'a, 't, T, const N: usize> {
+    inner: T,
+    table: &'a RefCell<&'t mut Table<N>>,
+}
+
+impl<T: phy::RxToken, const N: usize> phy::RxToken for RxToken<'_, '_, T, N> {
+    #[inline]
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        let table = self.table;
+        self.inner.consume(|frame| {
+            with(table, |table| table.handle_received(frame));
+            f(frame)
+        })
+    }
+
+    fn meta(&self) -> PacketMeta {
+        self.inner.meta()
+    }
+}
+
+/// Room for a frame on its way out.
+pub(super) struct TxToken<'a, 't, T, const N: usize> {
+    inner: T,
+    table: &'a RefCell<&'t mut Table<N>>,
+    /// It came with a received frame, and can only carry the stack's immediate answer to it.
+    is_reply: bool,
+}
+
+impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
+    #[inline]
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let Self {
+            inner,
+            table,
+            is_reply,
+        } = self;
+        if len <= KEEP_ALIVE_FRAME_LEN && with(table, |table| table.is_learning()) == Some(true) {
+            return consume_learning(inner, table, is_reply, len, f);
+        }
+        inner.consume(len, |frame| {
+            let result = f(frame);
+            with(table, |table| table.handle_sent(frame, is_reply));
+            result
+        })
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.inner.set_meta(meta);
+    }
+}
+
+/// Lets the stack write into a buffer of ours, and passes on what it wrote unless that is the
+/// segment which was asked for only to be read.
+fn consume_learning<T: phy::TxToken, R, const N: usize>(
+    inner: T,
+    table: &RefCell<&mut Table<N>>,
+    is_reply: bool,
+    len: usize,
+    f: impl FnOnce(&mut [u8]) -> R,
+) -> R {
+    let mut buffer = [0; KEEP_ALIVE_FRAME_LEN];
+    let (frame, _) = buffer.split_at_mut(len.min(KEEP_ALIVE_FRAME_LEN));
+    let result = f(frame);
+    if with(table, |table| table.learn(frame)) != Some(true) {
+        inner.consume(len, |out| {
+            for (to, from) in out.iter_mut().zip(frame.iter()) {
+                *to = *from;
+            }
+            with(table, |table| table.handle_sent(out, is_reply));
+        });
+    }
+    result
+}
