@@ -407,7 +407,7 @@ mod tests {
     fn detect_within_needs_three_seconds() {
         assert!(Config::detect_within(Config::SHORTEST_LIMIT).is_ok());
         assert_eq!(
-            Config::detect_within(Config::SHORTEST_LIMIT - Duration::from_micros(1)),
+            Config::detect_within(Duration::from_micros(2_999_999)),
             Err(ConfigError::LimitTooShort)
         );
     }

@@ -75,12 +75,12 @@ mod tests {
     #[test]
     fn entries_are_found_however_they_collide() {
         for spread in [0, 1, 0x9e37_79b1_u32] {
+            let hashes = (0..7).map(|number| spread.wrapping_mul(number));
             let mut index = Index::<7>::new();
-            for position in 0..7_usize {
-                index.insert(spread.wrapping_mul(position as u32), position);
+            for (position, hash) in hashes.clone().enumerate() {
+                index.insert(hash, position);
             }
-            for position in 0..7_usize {
-                let hash = spread.wrapping_mul(position as u32);
+            for (position, hash) in hashes.enumerate() {
                 assert_eq!(index.find(hash, |found| found == position), Some(position));
             }
             assert_eq!(index.find(0, |_| false), None);

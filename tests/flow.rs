@@ -1,0 +1,274 @@
+//! What a flow learns from the segments of a connection, and whom it believes.
+
+use tcp_keepalive::{Flow, Received, Segment, SeqNumber, Tcb};
+
+/// Our numbers start at 100, the peer's at 900; both buffers hold 64 octets.
+const SND: SeqNumber = SeqNumber(100);
+const RCV: SeqNumber = SeqNumber(900);
+const BUFFER: u32 = 64;
+
+fn ours(seq: SeqNumber, len: u32) -> Segment {
+    Segment {
+        seq,
+        ack: Some(RCV),
+        window: 64,
+        len,
+        syn: false,
+        fin: false,
+        rst: false,
+        timestamps: None,
+    }
+}
+
+fn theirs(seq: SeqNumber, ack: SeqNumber) -> Segment {
+    Segment {
+        seq,
+        ack: Some(ack),
+        ..ours(seq, 0)
+    }
+}
+
+/// A connection on which we have acknowledged everything, and nothing is in flight.
+fn quiet() -> Flow {
+    let mut flow = Flow::new(BUFFER, BUFFER);
+    assert!(!flow.handle_sent(&ours(SND, 0)));
+    flow
+}
+
+/// A connection on which ten octets of ours are in flight.
+fn in_flight() -> Flow {
+    let mut flow = quiet();
+    assert!(flow.handle_sent(&ours(SND, 10)));
+    flow
+}
+
+/// Nothing is known before the stack has said something, and nobody is believed until then.
+#[test]
+fn nothing_is_known_before_the_stack_has_spoken() {
+    let mut flow = Flow::new(BUFFER, BUFFER);
+    assert_eq!(flow.tcb(false), None);
+    assert_eq!(flow.handle_received(&theirs(RCV, SND)), Received::Ignored);
+    assert_eq!(flow.rcv_nxt(), None);
+}
+
+/// Our own SYN tells neither the window, which is not scaled in it, nor what we expect.
+#[test]
+fn a_syn_of_ours_is_not_enough() {
+    let mut flow = quiet();
+    let syn = Segment {
+        syn: true,
+        ..ours(SeqNumber(7), 0)
+    };
+    assert!(!flow.handle_sent(&syn));
+    assert_eq!(flow.tcb(false), None);
+}
+
+/// What the stack sends is believed: its sequence number, acknowledgement, window, timestamps.
+#[test]
+fn the_stack_is_believed() {
+    let mut flow = quiet();
+    let segment = Segment {
+        ack: Some(SeqNumber(950)),
+        window: 33,
+        timestamps: Some((5, 6)),
+        ..ours(SND, 10)
+    };
+    assert!(flow.handle_sent(&segment));
+    assert_eq!(
+        flow.tcb(true),
+        Some(Tcb {
+            snd_una: SND,
+            snd_nxt: SeqNumber(110),
+            rcv_nxt: SeqNumber(950),
+            rcv_wnd: 33,
+            timestamps: Some((5, 6)),
+            unsent: true,
+        })
+    );
+}
+
+/// Only what takes up sequence space that is not acknowledged asks for an answer: data, a FIN,
+/// and both again, but not an acknowledgement and not a keep-alive.
+#[test]
+fn k11_what_asks_for_an_answer() {
+    let mut flow = quiet();
+    assert!(!flow.handle_sent(&ours(SND, 0)), "an acknowledgement");
+    assert!(!flow.handle_sent(&ours(SND.wrapping_sub(1), 0)), "a probe");
+    assert!(
+        !flow.handle_sent(&ours(SND.wrapping_sub(1), 1)),
+        "a probe with an octet"
+    );
+    assert!(flow.handle_sent(&ours(SND, 10)), "data");
+    assert!(flow.handle_sent(&ours(SND, 5)), "a retransmission");
+    let fin = Segment {
+        fin: true,
+        ..ours(SeqNumber(110), 0)
+    };
+    assert!(flow.handle_sent(&fin), "a FIN");
+    let rst = Segment {
+        rst: true,
+        ..ours(SeqNumber(111), 0)
+    };
+    assert!(!flow.handle_sent(&rst), "a RST");
+}
+
+/// A retransmission does not move SND.NXT back, and a probe does not move it at all.
+#[test]
+fn snd_nxt_only_advances() {
+    let mut flow = in_flight();
+    flow.handle_sent(&ours(SND, 5));
+    flow.handle_sent(&ours(SND.wrapping_sub(1), 1));
+    assert_eq!(flow.tcb(false).unwrap().snd_nxt, SeqNumber(110));
+}
+
+/// An acknowledgement within the window is heard, and one that is new is told from one that is
+/// not.
+#[test]
+fn acknowledgements_are_heard() {
+    let mut flow = in_flight();
+    assert_eq!(flow.handle_received(&theirs(RCV, SND)), Received::Heard);
+    assert_eq!(
+        flow.handle_received(&theirs(RCV, SeqNumber(104))),
+        Received::HeardNewAck
+    );
+    assert!(flow.is_in_flight());
+    assert_eq!(
+        flow.handle_received(&theirs(RCV, SeqNumber(110))),
+        Received::HeardNewAck
+    );
+    assert!(!flow.is_in_flight());
+    assert_eq!(
+        flow.handle_received(&theirs(RCV, SeqNumber(104))),
+        Received::Heard
+    );
+    assert_eq!(flow.tcb(false).unwrap().snd_una, SeqNumber(110));
+}
+
+/// The acknowledgement number is believed from a window below SND.UNA up to SND.NXT, and not one
+/// octet beyond either end (RFC 5961 5.2).
+#[test]
+fn acknowledgement_numbers_are_believed_within_a_window() {
+    let flow = in_flight();
+    for (ack, believed) in [
+        (111, false),
+        (110, true),
+        (100, true),
+        (36, true),
+        (35, false),
+    ] {
+        assert_eq!(
+            flow.is_acceptable(&theirs(RCV, SeqNumber(ack))),
+            believed,
+            "acknowledgement {ack}"
+        );
+    }
+}
+
+/// The sequence number is believed within a window of RCV.NXT on either side: the peer's own
+/// keep-alive, an old retransmission, and data that overtook other data.
+#[test]
+fn sequence_numbers_are_believed_within_a_window() {
+    let flow = in_flight();
+    for (seq, believed) in [
+        (835, false),
+        (836, true),
+        (899, true),
+        (964, true),
+        (965, false),
+    ] {
+        assert_eq!(
+            flow.is_acceptable(&theirs(SeqNumber(seq), SND)),
+            believed,
+            "sequence number {seq}"
+        );
+    }
+}
+
+/// A RST, a SYN and a segment without ACK are no sign of life, whatever their numbers.
+#[test]
+fn resets_and_syns_are_not_heard() {
+    let mut flow = in_flight();
+    let good = theirs(RCV, SND);
+    for segment in [
+        Segment { rst: true, ..good },
+        Segment { syn: true, ..good },
+        Segment { ack: None, ..good },
+    ] {
+        assert_eq!(flow.handle_received(&segment), Received::Ignored);
+    }
+}
+
+/// At the seam of the sequence numbers the window has no gap.
+#[test]
+fn k12_windows_span_the_seam() {
+    let mut flow = Flow::new(BUFFER, BUFFER);
+    flow.handle_sent(&Segment {
+        ack: Some(SeqNumber(3)),
+        ..ours(SeqNumber(u32::MAX), 4)
+    });
+    assert_eq!(flow.tcb(false).unwrap().snd_nxt, SeqNumber(3));
+    let before = theirs(SeqNumber(u32::MAX), SeqNumber(2));
+    assert_eq!(flow.handle_received(&before), Received::HeardNewAck);
+    assert!(!flow.is_acceptable(&theirs(SeqNumber(3), SeqNumber(4))));
+}
+
+/// The timestamp echoed is the latest the peer sent, its SYN's included; a segment that is not
+/// heard leaves no trace.
+#[test]
+fn k12_timestamps_echo_the_peers_latest() {
+    let mut flow = Flow::new(BUFFER, BUFFER);
+    let syn = Segment {
+        syn: true,
+        timestamps: Some((40, 0)),
+        ..theirs(RCV.wrapping_sub(1), SND)
+    };
+    flow.handle_received(&syn);
+    flow.handle_sent(&Segment {
+        timestamps: Some((1, 40)),
+        ..ours(SND, 0)
+    });
+    assert_eq!(flow.tcb(false).unwrap().timestamps, Some((1, 40)));
+    flow.handle_received(&Segment {
+        timestamps: Some((41, 1)),
+        ..theirs(RCV, SND)
+    });
+    assert_eq!(flow.tcb(false).unwrap().timestamps, Some((1, 41)));
+    flow.handle_received(&Segment {
+        timestamps: Some((99, 1)),
+        ..theirs(RCV, SeqNumber(5000))
+    });
+    assert_eq!(flow.tcb(false).unwrap().timestamps, Some((1, 41)));
+}
+
+/// A closed window is remembered until it opens.
+#[test]
+fn a_closed_window_is_remembered() {
+    let mut flow = in_flight();
+    assert!(!flow.is_window_closed());
+    flow.handle_received(&Segment {
+        window: 0,
+        ..theirs(RCV, SND)
+    });
+    assert!(flow.is_window_closed());
+    flow.handle_received(&theirs(RCV, SND));
+    assert!(!flow.is_window_closed());
+}
+
+/// Told that everything is acknowledged, a flow takes the stack's word for it.
+#[test]
+fn quiet_is_the_stacks_word() {
+    let mut flow = in_flight();
+    flow.handle_quiet();
+    assert!(flow.tcb(false).unwrap().is_quiet());
+}
+
+/// A buffer of any size, zero and beyond any window included, makes a flow that can be used.
+#[test]
+fn buffers_of_any_size() {
+    for capacity in [0, 1, 3, 1 << 30, u32::MAX] {
+        let mut flow = Flow::new(capacity, capacity);
+        flow.handle_sent(&ours(SND, 0));
+        assert!(flow.is_acceptable(&theirs(RCV.wrapping_sub(1), SND)));
+        assert!(!flow.is_acceptable(&theirs(RCV.wrapping_sub(1 << 31), SND)));
+    }
+}

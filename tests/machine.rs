@@ -1,0 +1,965 @@
+//! The rules K1 to K16 of the machine, each by name.
+//!
+//! A [`Connection`] plays the stack: it polls when the machine asks for it, sends what it is
+//! offered as long as its device works, and writes down what happened and when.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong fails, and that is all it has to do"
+)]
+
+use std::time::Duration;
+
+use What::{Probe, Recovered, Suspect, TimedOut};
+use tcp_keepalive::{
+    Cause, Config, Event, Instant, KeepAlive, ProbePayload, SeqNumber, State, Tcb, Verdict,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Probe,
+    Suspect(u8),
+    Recovered(u8),
+    TimedOut(Verdict),
+}
+
+struct Connection {
+    machine: KeepAlive,
+    tcb: Tcb,
+    can_send: bool,
+}
+
+const QUIET: Tcb = Tcb {
+    snd_una: SeqNumber(1000),
+    snd_nxt: SeqNumber(1000),
+    rcv_nxt: SeqNumber(5000),
+    rcv_wnd: 512,
+    timestamps: None,
+    unsent: false,
+};
+const IN_FLIGHT: Tcb = Tcb {
+    snd_nxt: SeqNumber(1010),
+    ..QUIET
+};
+
+const QUEUED: Tcb = Tcb {
+    unsent: true,
+    ..QUIET
+};
+
+const fn at(seconds: u64) -> Instant {
+    Instant::from_millis(seconds * 1000)
+}
+
+const fn just_before(seconds: u64) -> Instant {
+    Instant::from_micros(seconds * 1_000_000 - 1)
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn config(idle: u64, interval: u64, count: u8) -> Config {
+    Config::new(secs(idle), secs(interval), count).unwrap()
+}
+
+fn with_user_timeout(config: Config, seconds: u64) -> Config {
+    config.with_user_timeout(secs(seconds)).unwrap()
+}
+
+fn verdict(cause: Cause, silent_for: u64, unanswered: u8, unsent: u8) -> Verdict {
+    Verdict {
+        cause,
+        silent_for: secs(silent_for),
+        unanswered,
+        unsent,
+    }
+}
+
+impl Connection {
+    /// A connection on which nothing was heard yet, and keep-alive is off.
+    fn off(config: Config) -> Self {
+        Self {
+            machine: KeepAlive::new(config),
+            tcb: QUIET,
+            can_send: true,
+        }
+    }
+
+    /// A quiet connection whose peer was last heard at 0 s.
+    fn armed(config: Config) -> Self {
+        let mut connection = Self::off(config);
+        connection.machine.enable(at(0));
+        connection.machine.handle_segment(at(0));
+        connection
+    }
+
+    /// Polls whenever the machine asks for it, up to and including `until`.
+    fn run_until(&mut self, until: Instant) -> Vec<(Instant, What)> {
+        let mut log = Vec::new();
+        while let Some(now) = self.machine.poll_timeout().filter(|due| *due <= until) {
+            self.poll(now, &mut log);
+            let next = self.machine.poll_timeout();
+            assert!(
+                next.is_none_or(|next| next > now),
+                "K13: {next:?} at {now:?}"
+            );
+        }
+        log
+    }
+
+    /// Polls once, at `now`, whenever the machine wanted that.
+    fn poll_at(&mut self, now: Instant) -> Vec<(Instant, What)> {
+        let mut log = Vec::new();
+        self.poll(now, &mut log);
+        log
+    }
+
+    fn poll(&mut self, now: Instant, log: &mut Vec<(Instant, What)>) {
+        self.machine.handle_timeout(now, &self.tcb);
+        while let Some(probe) = self.machine.poll_transmit(now, &self.tcb) {
+            if !self.can_send {
+                break;
+            }
+            self.machine.handle_transmitted(now, probe);
+            log.push((now, Probe));
+        }
+        while let Some(event) = self.machine.poll_event() {
+            let what = match event {
+                Event::Suspect { unanswered } => Suspect(unanswered),
+                Event::Recovered { unanswered } => Recovered(unanswered),
+                Event::TimedOut(verdict) => TimedOut(verdict),
+                other => panic!("an event this test does not know: {other:?}"),
+            };
+            log.push((now, what));
+        }
+    }
+}
+
+/// A machine that was not enabled asks for nothing and sends nothing, for ever.
+#[test]
+fn k1_off_until_enabled() {
+    let mut t = Connection::off(config(10, 2, 3));
+    t.machine.handle_segment(at(0));
+    assert_eq!(t.machine.state(), State::Disabled);
+    assert_eq!(t.machine.poll_timeout(), None);
+    assert_eq!(t.poll_at(at(100_000)), []);
+}
+
+/// Disabling silences a machine at once, whatever it was about to do.
+#[test]
+fn k1_disable_acts_at_once() {
+    let mut armed = Connection::armed(config(10, 2, 3));
+    let mut probing = Connection::armed(config(10, 2, 3));
+    probing.run_until(at(12));
+    let mut wanting = Connection::armed(config(10, 2, 3));
+    wanting.can_send = false;
+    wanting.run_until(at(10));
+    wanting.can_send = true;
+    let mut owed = Connection::armed(with_user_timeout(config(10, 2, 3), 5));
+    owed.machine.handle_sent(at(1));
+
+    for t in [&mut armed, &mut probing, &mut wanting, &mut owed] {
+        t.machine.disable();
+        assert_eq!(t.machine.state(), State::Disabled);
+        assert_eq!(t.machine.poll_timeout(), None);
+        assert_eq!(t.poll_at(at(100_000)), []);
+    }
+}
+
+/// Enabling anew starts a new round: the probes of the old one are not counted.
+#[test]
+fn k1_enabling_again_starts_from_nothing() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    t.machine.disable();
+    t.machine.enable(at(15));
+    assert_eq!(t.machine.state(), State::Armed);
+    assert_eq!(
+        t.run_until(at(21)),
+        [
+            (at(15), Probe),
+            (at(17), Probe),
+            (at(17), Suspect(1)),
+            (at(19), Probe),
+            (at(21), TimedOut(verdict(Cause::KeepAlive, 21, 3, 0))),
+        ]
+    );
+}
+
+/// Enabling what is enabled, and setting an equal configuration, change nothing, however often.
+#[test]
+fn k1_repeating_oneself_changes_nothing() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    for second in 0..10 {
+        t.machine.enable(at(second));
+        t.machine.set_config(at(second), config(10, 2, 3));
+    }
+    assert_eq!(t.machine.poll_timeout(), Some(at(10)));
+    t.run_until(at(12));
+    t.machine.set_config(at(13), config(10, 2, 3));
+    assert_eq!(t.machine.poll_timeout(), Some(at(14)));
+}
+
+/// The first probe leaves exactly an idle time after the last segment, not a microsecond sooner.
+#[test]
+fn k2_first_probe_exactly_idle_after_the_last_segment() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.machine.handle_segment(at(3));
+    assert_eq!(t.run_until(just_before(13)), []);
+    assert_eq!(t.run_until(at(13)), [(at(13), Probe)]);
+}
+
+/// What we send does not count as a sign of the peer's life.
+#[test]
+fn k2_our_own_transmissions_do_not_move_the_idle_clock() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.machine.handle_sent(at(5));
+    assert_eq!(t.machine.poll_timeout(), Some(at(10)));
+    assert_eq!(t.machine.last_heard(), Some(at(0)));
+}
+
+/// Enabled before the idle time is over, a machine waits for the rest of it; enabled after, it
+/// asks at once.
+#[test]
+fn k2_enabling_late_waits_for_the_rest_of_the_idle_time() {
+    for (enabled, first_probe) in [(4, 10), (10, 10), (25, 25)] {
+        let mut t = Connection::off(config(10, 2, 3));
+        t.machine.handle_segment(at(0));
+        t.machine.enable(at(enabled));
+        assert_eq!(t.run_until(at(first_probe)), [(at(first_probe), Probe)]);
+    }
+}
+
+/// On a connection that nothing was heard on, the idle time counts from enabling.
+#[test]
+fn k2_with_nothing_heard_idle_counts_from_enabling() {
+    let mut t = Connection::off(config(10, 2, 3));
+    t.machine.enable(at(7));
+    assert_eq!(t.machine.last_heard(), None);
+    assert_eq!(t.run_until(at(17)), [(at(17), Probe)]);
+}
+
+/// Due while something is outstanding, a probe is put off by an idle time, and nothing counts.
+#[test]
+fn k3_due_while_busy_looks_again_after_idle() {
+    for busy in [IN_FLIGHT, QUEUED] {
+        let mut t = Connection::armed(config(10, 2, 3));
+        t.tcb = busy;
+        assert_eq!(t.run_until(at(95)), []);
+        assert_eq!(t.machine.poll_timeout(), Some(at(100)));
+        assert_eq!(t.machine.state(), State::Armed);
+        t.tcb = QUIET;
+        assert_eq!(t.run_until(at(100)), [(at(100), Probe)]);
+    }
+}
+
+/// Data written between two probes stops the probing, and the count stands still.
+#[test]
+fn k3_data_between_two_probes_stops_the_probing() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(12));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(13));
+    assert_eq!(t.run_until(at(23)), []);
+    assert_eq!(t.machine.poll_timeout(), Some(at(24)));
+    assert_eq!(t.machine.state(), State::Probing { unanswered: 2 });
+    t.machine.handle_segment(at(23));
+    assert_eq!(t.machine.state(), State::Armed);
+}
+
+/// A probe that became due and then had to make way for data is not sent with it.
+#[test]
+fn k3_a_wanted_probe_makes_way_for_data() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.can_send = false;
+    t.run_until(at(10));
+    t.tcb = IN_FLIGHT;
+    t.can_send = true;
+    assert!(t.machine.poll_transmit(at(11), &t.tcb).is_none());
+    assert_eq!(t.machine.poll_timeout(), Some(at(21)));
+}
+
+/// A probe that was offered and did not leave has not been sent: it is offered at each poll.
+#[test]
+fn k4_a_probe_counts_when_it_has_left() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.can_send = false;
+    assert_eq!(t.run_until(at(10)), []);
+    assert_eq!(t.machine.state(), State::Probing { unanswered: 0 });
+    assert_eq!(t.machine.stats().probes_sent, 0);
+    t.can_send = true;
+    assert_eq!(
+        t.poll_at(Instant::from_millis(10_300)),
+        [(Instant::from_millis(10_300), Probe)]
+    );
+    assert_eq!(t.machine.state(), State::Probing { unanswered: 1 });
+    assert_eq!(t.machine.stats().probes_sent, 1);
+    assert_eq!(t.machine.poll_timeout(), Some(Instant::from_millis(12_300)));
+}
+
+/// With nothing else due, a probe that cannot leave is offered twice a second.
+#[test]
+fn k4_an_unsent_probe_is_offered_every_500_ms() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.can_send = false;
+    t.run_until(at(10));
+    for millis in [10_500, 11_000, 11_500, 12_000] {
+        let due = Instant::from_millis(millis);
+        assert_eq!(t.machine.poll_timeout(), Some(due));
+        t.run_until(due);
+    }
+}
+
+/// An interval in which a probe never left is one unsent attempt; unsent attempts lead to a
+/// verdict as unanswered ones do, and the verdict tells them apart.
+#[test]
+fn k4_an_interval_without_leaving_is_one_unsent_attempt() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.can_send = false;
+    assert_eq!(t.run_until(just_before(14)), [(at(12), Suspect(0))]);
+    assert_eq!(t.machine.stats().unsent_attempts, 1);
+    t.can_send = true;
+    assert_eq!(
+        t.run_until(at(16)),
+        [
+            (at(14), Probe),
+            (at(16), TimedOut(verdict(Cause::KeepAlive, 16, 1, 2))),
+        ]
+    );
+}
+
+/// A peer that stops answering is given up after exactly `count` probes, not one sooner.
+#[test]
+fn k5_silent_peer_times_out_after_count_probes() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    assert_eq!(t.run_until(just_before(10)), []);
+    assert_eq!(
+        t.run_until(just_before(16)),
+        [
+            (at(10), Probe),
+            (at(12), Probe),
+            (at(12), Suspect(1)),
+            (at(14), Probe),
+        ]
+    );
+    assert_eq!(
+        t.run_until(at(16)),
+        [(at(16), TimedOut(verdict(Cause::KeepAlive, 16, 3, 0)))]
+    );
+}
+
+/// The verdict takes `idle + count * interval` for the smallest and for the largest count.
+#[test]
+fn k5_every_count_is_honoured() {
+    for count in [2, 9, 254, 255] {
+        let config = config(7200, 75, count);
+        let mut t = Connection::armed(config);
+        let log = t.run_until(Instant::MAX);
+        let probes = log.iter().filter(|(_, what)| *what == Probe).count();
+        assert_eq!(probes, usize::from(count));
+        let (given_up, TimedOut(verdict)) = *log.last().unwrap() else {
+            panic!("no verdict: {log:?}");
+        };
+        assert_eq!(given_up, at(0).saturating_add(config.detection_time()));
+        assert_eq!(verdict.unanswered, count);
+    }
+}
+
+/// However far the clock jumps, there is no verdict without the attempts.
+#[test]
+fn k5_a_jump_of_the_clock_is_no_verdict() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    let far = Instant::from_micros(u64::MAX / 2);
+    assert_eq!(t.poll_at(far), [(far, Probe)]);
+    assert_eq!(t.machine.state(), State::Probing { unanswered: 1 });
+}
+
+/// Any segment before the verdict arms the machine anew, and a suspect is reported as recovered.
+#[test]
+fn k7_a_segment_before_the_verdict_recovers() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    t.machine.handle_segment(just_before(16));
+    assert_eq!(t.machine.state(), State::Armed);
+    assert_eq!(
+        t.run_until(just_before(26)),
+        [(just_before(26), Probe), (just_before(26), Recovered(3)),]
+    );
+}
+
+/// A peer that answers the first probe was never suspected, and so does not recover.
+#[test]
+fn k7_an_answer_to_the_first_probe_is_no_recovery() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(10));
+    t.machine.handle_segment(just_before(12));
+    assert_eq!(t.run_until(at(21)), []);
+    assert_eq!(t.machine.stats().probes_answered, 1);
+}
+
+/// A recovered peer has to leave all probes unanswered again before it is given up.
+#[test]
+fn k7_recovery_clears_the_count() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    t.machine.handle_segment(at(15));
+    let log = t.run_until(at(31));
+    assert_eq!(log.iter().filter(|(_, what)| *what == Probe).count(), 3);
+    assert_eq!(
+        log.last(),
+        Some(&(at(31), TimedOut(verdict(Cause::KeepAlive, 16, 3, 0))))
+    );
+}
+
+/// A new idle time takes effect at once: it counts from the last segment, but not into the past.
+#[test]
+fn k8_a_new_idle_time_re_arms_at_once() {
+    for (idle, due) in [(20, 20), (6, 6), (2, 5)] {
+        let mut t = Connection::armed(config(10, 2, 3));
+        t.machine.set_config(at(5), config(idle, 2, 3));
+        assert_eq!(t.machine.poll_timeout(), Some(at(due)));
+    }
+}
+
+/// A machine that is probing keeps its count, and the new interval counts from the last probe.
+#[test]
+fn k8_a_new_interval_counts_from_the_last_attempt() {
+    for (interval, due) in [(4, 16), (1, 13)] {
+        let mut t = Connection::armed(config(10, 2, 4));
+        t.run_until(at(12));
+        t.machine
+            .set_config(Instant::from_millis(12_500), config(10, interval, 4));
+        assert_eq!(t.machine.state(), State::Probing { unanswered: 2 });
+        assert_eq!(t.machine.poll_timeout(), Some(at(due)));
+    }
+}
+
+/// An interval shortened into the past makes the next step due now; that nobody polled then is
+/// not held against anyone.
+#[test]
+fn k8_an_interval_shortened_into_the_past_is_due_now() {
+    let mut t = Connection::armed(config(10, 50, 2));
+    t.run_until(at(60));
+    t.machine.set_config(at(70), config(10, 1, 2));
+    assert_eq!(t.machine.poll_timeout(), Some(at(70)));
+    assert_eq!(
+        t.run_until(at(70)),
+        [(at(70), TimedOut(verdict(Cause::KeepAlive, 70, 2, 0)))]
+    );
+    assert_eq!(t.machine.stats().late_polls, 0);
+}
+
+/// A count lowered to what is already unanswered gives the verdict when that falls due, not
+/// before; a raised one asks for more.
+#[test]
+fn k8_a_changed_count_decides_when_the_attempt_falls_due() {
+    let mut lowered = Connection::armed(config(10, 2, 9));
+    lowered.run_until(at(14));
+    lowered.machine.set_config(at(15), config(10, 2, 3));
+    assert_eq!(lowered.run_until(just_before(16)), []);
+    assert_eq!(
+        lowered.run_until(at(16)),
+        [(at(16), TimedOut(verdict(Cause::KeepAlive, 16, 3, 0)))]
+    );
+    let mut raised = Connection::armed(config(10, 2, 3));
+    raised.run_until(at(14));
+    raised.machine.set_config(at(15), config(10, 2, 4));
+    assert_eq!(raised.run_until(at(16)), [(at(16), Probe)]);
+}
+
+/// A caller that sets its options over and over still learns that its peer is dead.
+#[test]
+fn k8_setting_options_periodically_does_not_postpone_the_verdict() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    let mut log = Vec::new();
+    for second in 0..=16 {
+        let payload =
+            [ProbePayload::Empty, ProbePayload::GarbageOctet][usize::from(second % 2 == 1)];
+        t.machine
+            .set_config(at(second), config(10, 2, 3).with_payload(payload));
+        log.extend(t.run_until(at(second)));
+    }
+    assert_eq!(
+        log.last(),
+        Some(&(at(16), TimedOut(verdict(Cause::KeepAlive, 16, 3, 0))))
+    );
+}
+
+/// A verdict that fell due while the host slept is not given before one more probe was sent and
+/// had its interval.
+#[test]
+fn k9_a_verdict_missed_in_a_gap_is_put_to_one_more_probe() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    assert_eq!(t.poll_at(at(100)), [(at(100), Probe)]);
+    assert_eq!(
+        t.run_until(at(102)),
+        [(at(102), TimedOut(verdict(Cause::KeepAlive, 102, 4, 0)))]
+    );
+}
+
+/// Late by an interval is late; late by a microsecond more is a gap.
+#[test]
+fn k9_a_gap_begins_after_one_interval() {
+    let mut late = Connection::armed(config(10, 2, 3));
+    late.run_until(at(14));
+    assert_eq!(
+        late.poll_at(at(18)),
+        [(at(18), TimedOut(verdict(Cause::KeepAlive, 18, 3, 0)))]
+    );
+    let mut gap = Connection::armed(config(10, 2, 3));
+    gap.run_until(at(14));
+    let noticed = Instant::from_micros(18_000_001);
+    assert_eq!(gap.poll_at(noticed), [(noticed, Probe)]);
+    assert_eq!(gap.machine.stats().late_polls, 1);
+}
+
+/// A host that sleeps all the time still comes to a verdict: one round of silence is spared once.
+#[test]
+fn k9_a_round_of_silence_is_spared_once() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    assert_eq!(t.poll_at(at(100)), [(at(100), Probe)]);
+    assert_eq!(
+        t.poll_at(at(200)),
+        [(at(200), TimedOut(verdict(Cause::KeepAlive, 200, 4, 0)))]
+    );
+}
+
+/// The probe after a gap is answered: the peer was alive all along, and the next round of silence
+/// is spared again.
+#[test]
+fn k9_the_probe_after_a_gap_saves_a_live_peer() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    t.poll_at(at(100));
+    t.machine.handle_segment(at(101));
+    assert_eq!(t.machine.state(), State::Armed);
+    t.run_until(at(115));
+    assert_eq!(t.machine.state(), State::Probing { unanswered: 3 });
+    assert_eq!(t.poll_at(at(200)), [(at(200), Probe)]);
+}
+
+/// Waking from sleep, a user timeout that passed meanwhile is put to one more retransmission.
+#[test]
+fn k9_a_user_timeout_missed_in_a_gap_waits_for_the_next_retransmission() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 5));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    assert_eq!(t.poll_at(at(60)), []);
+    assert_eq!(t.machine.poll_timeout(), Some(at(100)));
+    t.machine.handle_sent(at(61));
+    assert_eq!(t.run_until(just_before(66)), []);
+    assert_eq!(
+        t.run_until(at(66)),
+        [(at(66), TimedOut(verdict(Cause::UserTimeout, 66, 0, 0)))]
+    );
+}
+
+/// A clock that steps back moves no deadline forward, whatever is called while it is behind.
+#[test]
+fn k10_a_clock_stepping_back_brings_no_deadline_forward() {
+    let mut armed = Connection::armed(config(10, 2, 3));
+    armed.machine.handle_segment(at(3600));
+    let mut probing = Connection::armed(config(3610, 2, 3));
+    probing.run_until(at(3612));
+    for t in [&mut armed, &mut probing] {
+        let due = t.machine.poll_timeout();
+        assert_eq!(t.poll_at(at(1)), []);
+        assert!(t.machine.poll_timeout() >= due);
+    }
+    armed.machine.handle_segment(at(2));
+    assert_eq!(armed.machine.poll_timeout(), Some(at(3610)));
+    assert_eq!(armed.machine.last_heard(), Some(at(3600)));
+}
+
+/// At both ends of time nothing overflows.
+#[test]
+fn k10_arithmetic_saturates_at_the_end_of_time() {
+    let longest = Duration::from_micros(i64::MAX as u64 - 2);
+    let config = Config::new(longest, Duration::from_micros(1), 2)
+        .and_then(|config| config.with_user_timeout(longest))
+        .unwrap();
+    for start in [
+        Instant::ZERO,
+        Instant::from_micros(u64::MAX - 5),
+        Instant::MAX,
+    ] {
+        for tcb in [QUIET, IN_FLIGHT] {
+            let mut t = Connection::off(config);
+            t.tcb = tcb;
+            t.machine.enable(start);
+            t.machine.handle_segment(start);
+            t.machine.handle_sent(start);
+            t.poll_at(Instant::MAX);
+            t.poll_at(Instant::ZERO);
+            t.machine.set_config(Instant::MAX, Config::DEFAULT);
+            t.poll_at(Instant::MAX);
+        }
+    }
+}
+
+/// The user timeout strikes when the peer has owed an answer for exactly that long, counted from
+/// the first segment it left unanswered.
+#[test]
+fn k11_user_timeout_counts_from_the_first_unanswered_segment() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 30));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(5));
+    for retransmission in [6, 8, 12, 20] {
+        t.machine.handle_sent(at(retransmission));
+    }
+    assert_eq!(t.run_until(just_before(35)), []);
+    assert_eq!(
+        t.run_until(at(35)),
+        [(at(35), TimedOut(verdict(Cause::UserTimeout, 35, 0, 0)))]
+    );
+}
+
+/// An answer settles the debt, even one that acknowledges nothing; the next retransmission
+/// starts a new one.
+#[test]
+fn k11_an_answer_settles_the_debt() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 30));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(5));
+    t.machine.handle_segment(at(34));
+    t.machine.handle_sent(at(36));
+    assert_eq!(t.machine.poll_timeout(), Some(at(66)));
+}
+
+/// While our next window probe is not yet out the peer owes nothing: one that answers each of
+/// them is alive, however small the timeout and however rare the probes.
+#[test]
+fn k11_waiting_for_a_window_does_not_count() {
+    let mut t = Connection::armed(with_user_timeout(config(1000, 2, 3), 1));
+    t.tcb = QUEUED;
+    for minute in 1..10 {
+        let window_probe = at(60 * minute);
+        assert_eq!(t.run_until(window_probe), []);
+        t.machine.handle_sent(window_probe);
+        t.machine
+            .handle_segment(window_probe.saturating_add(Duration::from_millis(900)));
+    }
+    t.machine.handle_sent(at(600));
+    assert_eq!(
+        t.run_until(at(601)),
+        [(
+            at(601),
+            TimedOut(Verdict {
+                silent_for: Duration::from_millis(60_100),
+                ..verdict(Cause::UserTimeout, 0, 0, 0)
+            })
+        )]
+    );
+}
+
+/// Data that cannot leave counts from the moment there was data, so that a broken device is
+/// noticed.
+#[test]
+fn k11_data_that_cannot_leave_counts_from_when_it_was_there() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 30));
+    t.tcb = QUEUED;
+    t.poll_at(at(7));
+    assert_eq!(t.machine.poll_timeout(), Some(at(37)));
+    let mut told = Connection::armed(with_user_timeout(config(100, 2, 3), 30));
+    told.tcb = IN_FLIGHT;
+    told.machine.handle_sent(at(1));
+    told.machine.handle_segment(at(2));
+    told.machine.handle_blocked(at(8));
+    assert_eq!(told.machine.poll_timeout(), Some(at(38)));
+}
+
+/// Without a user timeout, nothing decides while something is outstanding.
+#[test]
+fn k11_without_a_user_timeout_busy_is_never_over() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    assert_eq!(t.run_until(at(100_000)), []);
+}
+
+/// The count governs the quiet connection and the user timeout the busy one: data written after
+/// the last probe hands the decision over.
+#[test]
+fn k11_each_rule_governs_its_own_state() {
+    let mut t = Connection::armed(with_user_timeout(config(10, 2, 3), 30));
+    t.run_until(at(14));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(15));
+    assert_eq!(
+        t.run_until(at(45)),
+        [(at(45), TimedOut(verdict(Cause::UserTimeout, 45, 3, 0)))]
+    );
+    let mut quiet = Connection::armed(with_user_timeout(config(10, 2, 3), 1));
+    assert_eq!(quiet.run_until(just_before(16)).len(), 4);
+}
+
+/// A probe is one octet below SND.NXT, at RCV.NXT, and says what the connection would say.
+#[test]
+fn k12_a_probe_says_what_the_connection_would_say() {
+    let tcb = Tcb {
+        timestamps: Some((77, 88)),
+        ..QUIET
+    };
+    for (payload, octets) in [
+        (ProbePayload::Empty, &[][..]),
+        (ProbePayload::GarbageOctet, &[0][..]),
+    ] {
+        let mut machine = KeepAlive::new(config(10, 2, 3).with_payload(payload));
+        machine.enable(at(0));
+        machine.handle_timeout(at(10), &tcb);
+        let probe = machine.poll_transmit(at(10), &tcb).unwrap();
+        assert_eq!(probe.seq(), SeqNumber(999));
+        assert_eq!(probe.ack(), SeqNumber(5000));
+        assert_eq!(probe.window(), 512);
+        assert_eq!(probe.timestamps(), Some((77, 88)));
+        assert_eq!(probe.payload(), octets);
+    }
+}
+
+/// At the seam of the sequence numbers the octet below 0 is the last one there is.
+#[test]
+fn k12_sequence_wraps_below_zero() {
+    let tcb = Tcb {
+        snd_una: SeqNumber(0),
+        snd_nxt: SeqNumber(0),
+        rcv_nxt: SeqNumber(0),
+        ..QUIET
+    };
+    let mut machine = KeepAlive::new(config(10, 2, 3));
+    machine.enable(at(0));
+    machine.handle_timeout(at(10), &tcb);
+    let probe = machine.poll_transmit(at(10), &tcb).unwrap();
+    assert_eq!(probe.seq(), SeqNumber(u32::MAX));
+    assert_eq!(probe.ack(), SeqNumber(0));
+}
+
+/// Polling before anything is due changes nothing, in whichever state.
+#[test]
+fn k13_spurious_timeouts_change_nothing() {
+    let mut armed = Connection::armed(config(10, 2, 3));
+    let mut probing = Connection::armed(config(10, 2, 3));
+    probing.run_until(at(12));
+    for (t, now) in [(&mut armed, at(9)), (&mut probing, at(13))] {
+        let (due, state, counts) = (
+            t.machine.poll_timeout(),
+            t.machine.state(),
+            t.machine.stats(),
+        );
+        for _ in 0..3 {
+            assert_eq!(t.poll_at(now), []);
+        }
+        assert_eq!(t.machine.poll_timeout(), due);
+        assert_eq!(t.machine.state(), state);
+        assert_eq!(t.machine.stats(), counts);
+    }
+}
+
+/// A verdict is reported once, and nothing but a reset goes on after it.
+#[test]
+fn k14_a_verdict_is_reported_once_and_final() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(16));
+    let given = t.machine.verdict();
+    t.machine.handle_segment(at(17));
+    t.machine.handle_sent(at(17));
+    t.machine.set_config(at(17), config(1, 1, 2));
+    t.machine.disable();
+    t.machine.enable(at(18));
+    assert_eq!(t.poll_at(at(1000)), []);
+    assert_eq!(t.machine.state(), State::TimedOut);
+    assert_eq!(t.machine.poll_timeout(), None);
+    assert_eq!(t.machine.verdict(), given);
+}
+
+/// The configuration survives a reset, the state does not.
+#[test]
+fn k14_a_reset_keeps_the_configuration_only() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(15));
+    t.machine.reset();
+    assert_eq!(t.machine.state(), State::Disabled);
+    assert_eq!(t.machine.last_heard(), None);
+    assert_eq!(t.machine.config(), config(10, 2, 3));
+    assert_eq!(t.machine.poll_event(), None);
+    t.machine.enable(at(20));
+    assert_eq!(t.run_until(at(30)), [(at(30), Probe)]);
+}
+
+/// Each kind of event has one slot, and they are read in the order in which they happened.
+#[test]
+fn k14_events_come_in_order() {
+    let mut machine = KeepAlive::new(config(10, 2, 9));
+    machine.enable(at(0));
+    let fail_first_attempt = |machine: &mut KeepAlive, from: u64| {
+        for now in [at(from + 10), at(from + 12)] {
+            machine.handle_timeout(now, &QUIET);
+            let probe = machine.poll_transmit(now, &QUIET).unwrap();
+            machine.handle_transmitted(now, probe);
+        }
+    };
+    fail_first_attempt(&mut machine, 0);
+    machine.handle_segment(at(13));
+    fail_first_attempt(&mut machine, 13);
+    assert_eq!(
+        machine.poll_event(),
+        Some(Event::Recovered { unanswered: 2 })
+    );
+    assert_eq!(machine.poll_event(), Some(Event::Suspect { unanswered: 1 }));
+    assert_eq!(machine.poll_event(), None);
+    machine.handle_segment(at(26));
+    fail_first_attempt(&mut machine, 26);
+    machine.handle_segment(at(39));
+    assert_eq!(machine.poll_event(), Some(Event::Suspect { unanswered: 1 }));
+    assert_eq!(
+        machine.poll_event(),
+        Some(Event::Recovered { unanswered: 2 })
+    );
+    assert_eq!(machine.poll_event(), None);
+}
+
+/// A received segment costs a machine that is not probing two stores and no more: nothing else
+/// of it changes.
+#[test]
+fn k15_a_segment_is_a_stamp() {
+    let mut t = Connection::armed(with_user_timeout(config(10, 2, 3), 5));
+    let before = format!("{:?}", t.machine);
+    t.machine.handle_segment(at(0));
+    assert_eq!(format!("{:?}", t.machine), before);
+    assert!(!std::mem::needs_drop::<KeepAlive>());
+}
+
+/// What was counted is what happened, and it outlives a reset.
+#[test]
+fn k16_counters_count_what_happened() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(10));
+    t.machine.handle_segment(Instant::from_micros(10_012_345));
+    t.machine.reset();
+    t.machine.enable(at(20));
+    t.can_send = false;
+    t.run_until(at(36));
+    let stats = t.machine.stats();
+    assert_eq!(stats.probes_sent, 1);
+    assert_eq!(stats.probes_answered, 1);
+    assert_eq!(stats.unsent_attempts, 3);
+    assert_eq!(stats.verdicts, 1);
+    assert_eq!(stats.late_polls, 0);
+    assert_eq!(stats.last_rtt, Some(Duration::from_micros(12_345)));
+}
+
+/// With two probes unanswered there is no telling which of them was answered, so no round-trip
+/// time is taken from it.
+#[test]
+fn k16_an_ambiguous_answer_is_not_measured() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(12));
+    t.machine.handle_segment(at(13));
+    assert_eq!(t.machine.stats().last_rtt, None);
+    assert_eq!(t.machine.stats().probes_answered, 1);
+}
+
+/// Whatever the order of calls and whatever the clock does, there is no panic, no deadline left
+/// in the past, no verdict without its attempts, and not two of them.
+mod any_order {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Call {
+        Enable,
+        Disable,
+        Reset,
+        Configure(u8, u8, u8, Option<u8>),
+        Segment,
+        Sent,
+        Blocked,
+        Busy(bool),
+        CanSend(bool),
+        Poll,
+        PollWhenDue,
+        Pass(u64),
+        Jump(u64),
+    }
+
+    fn call() -> impl Strategy<Value = Call> {
+        prop_oneof![
+            1 => Just(Call::Enable),
+            1 => Just(Call::Disable),
+            1 => Just(Call::Reset),
+            1 => (1..=20_u8, 1..=5_u8, 2..=4_u8, proptest::option::of(1..=20_u8)).prop_map(
+                |(idle, interval, count, timeout)| Call::Configure(idle, interval, count, timeout)
+            ),
+            1 => Just(Call::Segment),
+            1 => Just(Call::Sent),
+            1 => Just(Call::Blocked),
+            1 => any::<bool>().prop_map(Call::Busy),
+            1 => any::<bool>().prop_map(Call::CanSend),
+            1 => Just(Call::Poll),
+            9 => Just(Call::PollWhenDue),
+            3 => (0..5_000_000_u64).prop_map(Call::Pass),
+            1 => (0..u64::MAX).prop_map(Call::Jump),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_promises_hold(calls in proptest::collection::vec(call(), 1..200)) {
+            let mut t = Connection::off(config(10, 2, 3));
+            let mut now = at(0);
+            let mut attempts = 0_u32;
+            for call in calls {
+                let unsent_before = t.machine.stats().unsent_attempts;
+                let mut log = Vec::new();
+                match call {
+                    Call::Enable => t.machine.enable(now),
+                    Call::Disable => t.machine.disable(),
+                    Call::Reset => t.machine.reset(),
+                    Call::Configure(idle, interval, count, timeout) => {
+                        let mut new = config(idle.into(), interval.into(), count);
+                        if let Some(timeout) = timeout {
+                            new = with_user_timeout(new, timeout.into());
+                        }
+                        t.machine.set_config(now, new);
+                    }
+                    Call::Segment => t.machine.handle_segment(now),
+                    Call::Sent => t.machine.handle_sent(now),
+                    Call::Blocked => t.machine.handle_blocked(now),
+                    Call::Busy(busy) => t.tcb = if busy { IN_FLIGHT } else { QUIET },
+                    Call::CanSend(can_send) => t.can_send = can_send,
+                    Call::Poll => t.poll(now, &mut log),
+                    Call::PollWhenDue => {
+                        now = t.machine.poll_timeout().unwrap_or(now).max(now);
+                        t.poll(now, &mut log);
+                        let next = t.machine.poll_timeout();
+                        prop_assert!(next.is_none_or(|next| next > now || now == Instant::MAX));
+                    }
+                    Call::Pass(micros) => now = now.saturating_add(Duration::from_micros(micros)),
+                    Call::Jump(micros) => now = Instant::from_micros(micros),
+                }
+                attempts += t.machine.stats().unsent_attempts - unsent_before;
+                for (_, what) in log {
+                    match what {
+                        Probe => {
+                            prop_assert!(t.tcb.is_quiet(), "a probe while busy");
+                            attempts += 1;
+                        }
+                        TimedOut(verdict) => {
+                            prop_assert_eq!(t.machine.state(), State::TimedOut);
+                            if verdict.cause == Cause::KeepAlive {
+                                prop_assert!(attempts >= u32::from(t.machine.config().count()));
+                            }
+                        }
+                        Suspect(_) | Recovered(_) => {}
+                    }
+                }
+                if matches!(t.machine.state(), State::Armed | State::Disabled) {
+                    attempts = 0;
+                }
+            }
+        }
+    }
+}
