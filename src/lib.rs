@@ -64,6 +64,9 @@
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(test)]
+extern crate std;
+
 mod config;
 #[cfg(feature = "embassy")]
 pub mod embassy;

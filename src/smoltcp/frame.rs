@@ -354,3 +354,201 @@ fn timestamps(mut options: &[u8]) -> Result<Option<(u32, u32)>, Malformed> {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::smoltcp::phy::ChecksumCapabilities;
+    use ::smoltcp::wire::{
+        EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, IpRepr,
+        TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, TcpTimestampRepr,
+    };
+    use std::vec;
+    use std::vec::Vec;
+
+    const V4: [IpAddress; 2] = [IpAddress::v4(192, 0, 2, 1), IpAddress::v4(192, 0, 2, 2)];
+    const V6: [IpAddress; 2] = [
+        IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+        IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+    ];
+
+    fn repr(payload: &[u8]) -> TcpRepr<'_> {
+        TcpRepr {
+            src_port: 49152,
+            dst_port: 80,
+            control: TcpControl::Psh,
+            seq_number: TcpSeqNumber(-2),
+            ack_number: Some(TcpSeqNumber(77)),
+            window_len: 1000,
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: Some(TcpTimestampRepr::new(5, 6)),
+            payload,
+        }
+    }
+
+    /// A packet, and the same in an Ethernet frame padded to its least size.
+    fn emit([src, dst]: [IpAddress; 2], tcp: &TcpRepr<'_>) -> [(Link, Vec<u8>); 2] {
+        let caps = ChecksumCapabilities::default();
+        let ip = IpRepr::new(src, dst, IpProtocol::Tcp, tcp.buffer_len(), 64);
+        let mut packet = vec![0; ip.buffer_len()];
+        ip.emit(&mut packet[..], &caps);
+        let payload = &mut packet[ip.header_len()..];
+        tcp.emit(&mut TcpPacket::new_unchecked(payload), &src, &dst, &caps);
+
+        let mut frame = vec![0; (14 + packet.len()).max(60)];
+        let ethertype = match src {
+            IpAddress::Ipv4(_) => EthernetProtocol::Ipv4,
+            IpAddress::Ipv6(_) => EthernetProtocol::Ipv6,
+        };
+        EthernetRepr {
+            src_addr: EthernetAddress([2, 0, 0, 0, 0, 1]),
+            dst_addr: EthernetAddress([2, 0, 0, 0, 0, 2]),
+            ethertype,
+        }
+        .emit(&mut EthernetFrame::new_unchecked(&mut frame[..]));
+        frame[14..14 + packet.len()].copy_from_slice(&packet);
+        [(Link::Ip, packet), (Link::Ethernet, frame)]
+    }
+
+    fn tcp(link: Link, frame: &[u8]) -> TcpFrame<'_> {
+        match Frame::parse(link, frame) {
+            Frame::Tcp(tcp) => tcp,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Both protocols on both media: what smoltcp writes is read back, padding left out.
+    #[test]
+    fn what_smoltcp_writes_is_read_back() {
+        for addresses in [V4, V6] {
+            for (link, frame) in emit(addresses, &repr(b"abc")) {
+                let tcp = tcp(link, &frame);
+                assert_eq!([tcp.src, tcp.dst], addresses.map(Addr::from));
+                assert_eq!((tcp.src_port, tcp.dst_port), (49152, 80));
+                assert!(tcp.is_header_intact() && tcp.is_segment_intact() && tcp.is_push());
+                assert_eq!(
+                    tcp.segment,
+                    Segment {
+                        seq: SeqNumber(u32::MAX - 1),
+                        ack: Some(SeqNumber(77)),
+                        window: 1000,
+                        len: 3,
+                        syn: false,
+                        fin: false,
+                        rst: false,
+                        timestamps: Some((5, 6)),
+                    }
+                );
+            }
+        }
+    }
+
+    /// A frame cut off anywhere is nobody's segment.
+    #[test]
+    fn a_truncated_frame_is_no_segment() {
+        for addresses in [V4, V6] {
+            for (link, frame) in emit(addresses, &repr(&[7; 30])) {
+                for len in 0..frame.len() {
+                    assert!(matches!(Frame::parse(link, &frame[..len]), Frame::Other));
+                }
+            }
+        }
+    }
+
+    /// One flipped bit anywhere in the datagram is noticed, or moves it out of the connection.
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        for addresses in [V4, V6] {
+            let [(link, packet), _] = emit(addresses, &repr(b"abcd"));
+            let intact = tcp(link, &packet);
+            let from = intact.src;
+            // Of an IPv6 header, traffic class, flow label and hop limit are protected by nothing.
+            let header = if addresses == V4 { 0..20 } else { 4..7 };
+            for octet in header.chain(40..packet.len()) {
+                for bit in 0..8 {
+                    let mut packet = packet.clone();
+                    packet[octet] ^= 1 << bit;
+                    if let Frame::Tcp(tcp) = Frame::parse(link, &packet) {
+                        let believed = tcp.is_header_intact() && tcp.is_segment_intact();
+                        assert!(!believed || tcp.src != from, "octet {octet}, bit {bit}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fragments, other protocols and other versions are none of our business.
+    #[test]
+    fn what_is_not_a_whole_tcp_datagram_is_left_alone() {
+        let [(link, packet), _] = emit(V4, &repr(b""));
+        for (octet, value) in [(6, 0x20), (7, 0x01), (9, 17), (0, 0x55), (0, 0x44)] {
+            let mut packet = packet.clone();
+            packet[octet] = value;
+            assert!(matches!(Frame::parse(link, &packet), Frame::Other));
+        }
+        assert!(matches!(
+            Frame::parse(Link::Ethernet, &[0; 60]),
+            Frame::Other
+        ));
+        assert!(matches!(Frame::parse(Link::Ip, &[]), Frame::Other));
+        assert!(matches!(
+            Frame::parse(Link::Unsupported, &packet),
+            Frame::Other
+        ));
+    }
+
+    /// Who asks for a neighbour's address cannot send yet, over either protocol.
+    #[test]
+    fn neighbour_queries_are_recognised() {
+        let mut arp = [0; 42];
+        arp[12..14].copy_from_slice(&[0x08, 0x06]);
+        assert!(matches!(
+            Frame::parse(Link::Ethernet, &arp),
+            Frame::NeighborQuery
+        ));
+        let mut solicitation = [0; 64];
+        solicitation[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 24, 58, 255]);
+        solicitation[40] = 135;
+        assert!(matches!(
+            Frame::parse(Link::Ip, &solicitation),
+            Frame::NeighborQuery
+        ));
+    }
+
+    /// Malformed options make a segment that smoltcp drops, and so nobody's.
+    #[test]
+    fn malformed_options_are_refused() {
+        assert!(matches!(timestamps(&[2, 4, 5, 180, 1, 1, 0, 9]), Ok(None)));
+        assert!(matches!(
+            timestamps(&[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]),
+            Ok(Some((1, 2)))
+        ));
+        for options in [
+            &[2, 0][..],
+            &[2],
+            &[3, 1, 0],
+            &[8, 9, 0, 0, 0, 0, 0, 0, 0],
+            &[5, 40],
+        ] {
+            assert!(timestamps(options).is_err(), "{options:?}");
+        }
+    }
+
+    /// Whatever the bytes, parsing ends and does not panic.
+    #[test]
+    fn any_bytes_at_all() {
+        use proptest::prelude::*;
+        proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..200))| {
+            for link in [Link::Ethernet, Link::Ip, Link::Unknown, Link::Unsupported] {
+                if let Frame::Tcp(tcp) = Frame::parse(link, &bytes) {
+                    let _ = tcp.is_header_intact();
+                    let _ = tcp.is_segment_intact();
+                    prop_assert!(tcp.tcp_len() <= bytes.len());
+                }
+            }
+        });
+    }
+}

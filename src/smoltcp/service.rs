@@ -206,6 +206,7 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
     let Some(key) = key else {
         return moved;
     };
+    let was_opening = slot.marks.has(Marks::BOUND);
     if !slot.marks.has(Marks::BOUND) {
         let capacity = |octets| u32::try_from(octets).unwrap_or(u32::MAX);
         let flow = Flow::new(
@@ -219,6 +220,10 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
     slot.marks.clear(Marks::RESET_RECEIVED);
     if !is_opening && !slot.marks.has(Marks::SYNCHRONISED) && !slot.marks.has(Marks::DROPPED) {
         slot.marks.set(Marks::SYNCHRONISED);
+        if was_opening {
+            // The segment that completed the handshake: smoltcp believed it.
+            slot.machine.handle_segment(now);
+        }
         slot.machine.enable(now);
     }
     if slot.marks.has(Marks::SYNCHRONISED)

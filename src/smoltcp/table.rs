@@ -190,10 +190,11 @@ impl<const N: usize> Table<N> {
         match self.position(handle) {
             Ok(position) => {
                 if let Some(slot) = self.slots.get_mut(position) {
-                    if slot.marks.has(Marks::DROPPED) {
-                        slot.marks.clear(Marks::DROPPED | Marks::SYNCHRONISED);
-                    }
                     slot.machine.set_config(self.now, config);
+                    if slot.marks.has(Marks::DROPPED) {
+                        slot.marks.clear(Marks::DROPPED);
+                        slot.machine.enable(self.now);
+                    }
                 }
                 true
             }
