@@ -356,6 +356,10 @@ fn timestamps(mut options: &[u8]) -> Result<Option<(u32, u32)>, Malformed> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that computes wrongly fails"
+)]
 mod tests {
     use super::*;
     use ::smoltcp::phy::ChecksumCapabilities;

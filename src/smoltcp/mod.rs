@@ -64,6 +64,9 @@
 //! - While the device cannot transmit, smoltcp keeps an aborted socket's RST, asks to be polled
 //!   at once, and [`poll_at`](KeepAliveSet::poll_at) here slows that down.
 
+#[macro_use]
+mod log;
+
 mod convert;
 mod frame;
 mod index;

@@ -130,16 +130,20 @@ impl<const N: usize> Table<N> {
                     let mut tap = Tap::new(&mut *device, &table);
                     transmit(now, iface, &mut tap, &probe, &route)
                 };
-                if let Some(slot) = self.slots.get_mut(position)
-                    && left
-                {
-                    slot.machine.handle_transmitted(self.now, probe);
+                if left {
+                    debug!("keep-alive {}: probe sent", handle);
+                    if let Some(slot) = self.slots.get_mut(position) {
+                        slot.machine.handle_transmitted(self.now, probe);
+                    }
+                } else {
+                    debug!("keep-alive {}: probe could not leave", handle);
                 }
             }
             if let Some(slot) = self.slots.get_mut(position)
                 && slot.machine.state() == State::TimedOut
                 && slot.marks.has(Marks::BOUND)
             {
+                debug!("keep-alive {}: {}", handle, slot.machine.verdict());
                 socket.abort();
                 gave_up = true;
             }
@@ -199,6 +203,7 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
         let is_another = is_opening && slot.marks.has(Marks::SYNCHRONISED);
         if key != Some(slot.key) || is_another {
             let ended = how_it_ended(slot, state, iface);
+            debug!("keep-alive {}: connection ended, {}", slot.handle, ended);
             slot.unbind(ended);
             moved = true;
         }

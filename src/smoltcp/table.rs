@@ -31,6 +31,7 @@ pub(super) struct Slot {
 
 /// How the handle's last connection ended, if not by a verdict: of that the machine tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) enum Ended {
     PeerResetWhileProbing,
     PeerReset,
