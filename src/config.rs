@@ -260,14 +260,14 @@ impl Config {
         }
     }
 
+    /// What [`Config::new`] makes of the same, without a branch that could not be taken.
     const fn preset(idle_secs: u64, interval_secs: u64, count: u8) -> Self {
-        match Self::new(
-            Duration::from_secs(idle_secs),
-            Duration::from_secs(interval_secs),
+        Self {
+            idle_micros: idle_secs.saturating_mul(SECOND_MICROS),
+            interval_micros: interval_secs.saturating_mul(SECOND_MICROS),
+            user_timeout_micros: None,
             count,
-        ) {
-            Ok(config) => config,
-            Err(_) => panic!("a preset is a valid configuration"),
+            payload: ProbePayload::Empty,
         }
     }
 }
@@ -366,12 +366,14 @@ mod tests {
         assert_eq!(Config::default(), Config::LINUX);
         assert_eq!(Config::DEFAULT.payload(), ProbePayload::Empty);
         assert_eq!(Config::DEFAULT.user_timeout(), None);
-        for (preset, total) in [
-            (Config::LINUX, 7875),
-            (Config::FREEBSD, 7800),
-            (Config::WINDOWS, 7210),
+        for (preset, interval, count, total) in [
+            (Config::LINUX, 75, 9, 7875),
+            (Config::FREEBSD, 75, 8, 7800),
+            (Config::WINDOWS, 1, 10, 7210),
         ] {
-            assert_eq!(preset.idle(), Duration::from_secs(7200));
+            let idle = Duration::from_secs(7200);
+            let checked = Config::new(idle, Duration::from_secs(interval), count);
+            assert_eq!(Ok(preset), checked);
             assert_eq!(preset.detection_time(), Duration::from_secs(total));
         }
     }
