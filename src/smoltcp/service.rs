@@ -232,21 +232,25 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
         slot.machine.enable(now);
     }
     if slot.marks.has(Marks::SYNCHRONISED)
-        && slot.flow.tcb(false).is_none()
+        && (slot.flow.tcb(false).is_none() || is_round_due(slot, now))
         && !is_busy(socket)
         && socket.keep_alive().is_none()
     {
-        // Nothing of ours has passed since we watch, so the numbers are not known. smoltcp knows
-        // them, and tells if it is made to build a segment. Its keep-alive does no harm, and the
-        // tap does not let it out. Set and cleared again at once, smoltcp sends exactly one.
+        // Nothing of ours has passed since we watch, or something may have that we did not see,
+        // if the interface was polled past us. smoltcp knows the numbers, and tells if it is made
+        // to build a segment. Its keep-alive does no harm, and the tap does not let it out. Set
+        // and cleared again at once, smoltcp sends exactly one.
         socket.set_keep_alive(Some(ANY_INTERVAL));
         socket.set_keep_alive(None);
         slot.marks.set(Marks::LEARNING);
-    } else if slot.flow.tcb(false).is_some() {
-        // A segment of the stack's own came first, and cancelled the one that was asked for.
-        slot.marks.clear(Marks::LEARNING);
     }
     moved
+}
+
+/// The peer has been silent for long enough to be asked for the first time.
+fn is_round_due(slot: &Slot, now: Instant) -> bool {
+    slot.machine.state() == State::Armed
+        && slot.machine.poll_timeout().is_some_and(|due| due <= now)
 }
 
 fn how_it_ended(slot: &Slot, state: tcp::State, iface: &Interface) -> Ended {

@@ -393,6 +393,11 @@ impl<const N: usize> Table<N> {
                 slot.marks.set(Marks::FIN_SENT | Marks::CLOSING);
             }
         }
+        if !is_reply {
+            // Had smoltcp still meant to send the keep-alive it was asked for, this was in place
+            // of it.
+            slot.marks.clear(Marks::LEARNING);
+        }
         let acknowledged = slot.flow.rcv_nxt();
         let asks = slot.flow.handle_sent(segment);
         if slot.marks.has(Marks::UNPROVEN) {
