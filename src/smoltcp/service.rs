@@ -51,7 +51,10 @@ impl<const N: usize> Table<N> {
             self.wake_at = Instant::MAX;
             return false;
         }
-        if self.follow_sockets(iface, sockets) {
+        // What smoltcp cannot send at once it goes on asking to send, so it is not asked for
+        // anything while there is no room.
+        let has_room = device.transmit(now).is_some();
+        if self.follow_sockets(iface, sockets, has_room) {
             let table = RefCell::new(&mut *self);
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
         }
@@ -60,7 +63,7 @@ impl<const N: usize> Table<N> {
             // The RST has to be out before the application can reuse the socket.
             let table = RefCell::new(&mut *self);
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
-            self.follow_sockets(iface, sockets);
+            self.follow_sockets(iface, sockets, false);
         }
         self.settle_token();
         self.plan();
@@ -69,7 +72,12 @@ impl<const N: usize> Table<N> {
 
     /// Brings the slots up to date with their sockets. Returns whether smoltcp was asked for a
     /// segment that is to be read.
-    fn follow_sockets(&mut self, iface: &Interface, sockets: &mut SocketSet<'_>) -> bool {
+    fn follow_sockets(
+        &mut self,
+        iface: &Interface,
+        sockets: &mut SocketSet<'_>,
+        may_ask: bool,
+    ) -> bool {
         let mut is_learning = false;
         let mut moved = false;
         let now = self.now;
@@ -86,6 +94,9 @@ impl<const N: usize> Table<N> {
                 return false;
             };
             moved |= follow(slot, socket, iface, now);
+            if may_ask {
+                ask(slot, socket, now);
+            }
             if slot.marks.has(Marks::LEARNING) {
                 is_learning = true;
             } else if slot.marks.has(Marks::DROPPED) {
@@ -163,7 +174,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// Finds out when to serve next.
-    fn plan(&mut self) {
+    pub(super) fn plan(&mut self) {
         self.wake_at = Instant::MAX;
         self.is_wanting = false;
         self.is_learning = false;
@@ -231,20 +242,25 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
         }
         slot.machine.enable(now);
     }
+    moved
+}
+
+/// Has smoltcp build a segment, to be read, where the numbers are not known for certain: because
+/// nothing of ours has passed since we watch, or because something may have passed that was not
+/// seen, if the interface was polled past us.
+///
+/// smoltcp's own keep-alive does no harm, and the tap does not let it out. Set and cleared again
+/// at once, it is sent exactly once.
+fn ask(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
     if slot.marks.has(Marks::SYNCHRONISED)
         && (slot.flow.tcb(false).is_none() || is_round_due(slot, now))
         && !is_busy(socket)
         && socket.keep_alive().is_none()
     {
-        // Nothing of ours has passed since we watch, or something may have that we did not see,
-        // if the interface was polled past us. smoltcp knows the numbers, and tells if it is made
-        // to build a segment. Its keep-alive does no harm, and the tap does not let it out. Set
-        // and cleared again at once, smoltcp sends exactly one.
         socket.set_keep_alive(Some(ANY_INTERVAL));
         socket.set_keep_alive(None);
         slot.marks.set(Marks::LEARNING);
     }
-    moved
 }
 
 /// The peer has been silent for long enough to be asked for the first time.

@@ -224,6 +224,9 @@ impl<const N: usize> Table<N> {
             self.slots.remove(position);
             self.reindex();
         }
+        if self.wake_at != Instant::ZERO {
+            self.plan();
+        }
     }
 
     /// Takes note of which connection is where, after that has changed.
