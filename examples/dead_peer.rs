@@ -203,7 +203,8 @@ impl Device for Port {
                 End::Client => &mut line.to_client,
                 End::Server => &mut line.to_server,
             };
-            queue.pop_front_if(|(at, _)| *at <= now)?.1
+            queue.front().filter(|(at, _)| *at <= now)?;
+            queue.pop_front()?.1
         };
         Some((Arrived(frame), self.transmit(now)?))
     }

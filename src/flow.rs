@@ -103,8 +103,15 @@ impl Reach {
     }
 
     #[inline]
-    const fn octets(self) -> i32 {
-        1_i32.wrapping_shl(self.log2 as u32)
+    const fn octets(self) -> u32 {
+        1_u32.wrapping_shl(self.log2 as u32)
+    }
+
+    /// Whether a distance, to either side, is within reach.
+    #[inline]
+    const fn spans(self, distance: u32) -> bool {
+        let octets = self.octets();
+        distance.wrapping_add(octets) <= octets.wrapping_shl(1)
     }
 }
 
@@ -142,27 +149,30 @@ impl Flow {
         if segment.rst || segment.syn || !self.known {
             return false;
         }
-        let rcv_reach = self.rcv_reach.octets();
-        let ahead = segment.seq.distance_from(self.rcv_nxt);
-        if ahead > rcv_reach || ahead < rcv_reach.wrapping_neg() {
-            return false;
-        }
+        let ahead = segment.seq.wrapping_sub(self.rcv_nxt.0);
         // RFC 5961 5.2: "((SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT)".
-        ack.distance_from(self.snd_nxt) <= 0
-            && self.snd_una.distance_from(ack) <= self.snd_reach.octets()
+        let oldest_ack = self.snd_una.wrapping_sub(self.snd_reach.octets());
+        self.rcv_reach.spans(ahead.0)
+            && ack.0.wrapping_sub(oldest_ack.0) <= self.snd_nxt.0.wrapping_sub(oldest_ack.0)
     }
 
     /// A segment with a good checksum arrived.
     #[inline]
     pub const fn handle_received(&mut self, segment: &Segment) -> Received {
-        if !self.is_acceptable(segment) {
-            if segment.syn
-                && let Some((tsval, _)) = segment.timestamps
-            {
-                self.tsecr = tsval;
-            }
-            return Received::Ignored;
+        if self.is_acceptable(segment) {
+            return self.accept(segment);
         }
+        if segment.syn
+            && let Some((tsval, _)) = segment.timestamps
+        {
+            self.tsecr = tsval;
+        }
+        Received::Ignored
+    }
+
+    /// A segment arrived that [`is_acceptable`](Self::is_acceptable) holds of.
+    #[inline]
+    pub(crate) const fn accept(&mut self, segment: &Segment) -> Received {
         if let Some((tsval, _)) = segment.timestamps {
             self.tsecr = tsval;
         }

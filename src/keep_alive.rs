@@ -640,6 +640,13 @@ impl KeepAlive {
         self.flags.has(Flags::OWED)
     }
 
+    /// A received segment changes more than the time.
+    #[cfg(feature = "smoltcp")]
+    #[inline]
+    pub(crate) const fn is_unsettled(&self) -> bool {
+        self.flags.has(Flags::UNSETTLED)
+    }
+
     /// A probe is waiting to leave.
     #[cfg(feature = "smoltcp")]
     pub(crate) const fn is_wanting(&self) -> bool {

@@ -319,6 +319,7 @@ impl<const N: usize> KeepAliveSet<N> {
     }
 
     /// smoltcp asks to be polled at once while anything waits for a device that takes nothing.
+    #[cold]
     fn back_off(&mut self, now: Instant) {
         self.backoff_micros = if self.table.is_device_stuck() {
             self.backoff_micros

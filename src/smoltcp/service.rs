@@ -36,10 +36,11 @@ impl<const N: usize> Table<N> {
     /// Whether [`Table::serve`] has anything to do at this poll.
     #[inline]
     pub(super) fn wants_service(&self) -> bool {
-        self.now >= self.wake_at || self.is_wanting || self.is_stalled && self.has_user_timeout
+        self.now >= self.wake_at || self.is_urgent
     }
 
     /// Does what is due. Returns whether the state of a socket changed.
+    #[cold]
     pub(super) fn serve<D: Device + ?Sized>(
         &mut self,
         now: time::Instant,
@@ -176,14 +177,14 @@ impl<const N: usize> Table<N> {
     /// Finds out when to serve next.
     pub(super) fn plan(&mut self) {
         self.wake_at = Instant::MAX;
-        self.is_wanting = false;
+        self.is_urgent = false;
         self.is_learning = false;
         self.has_user_timeout = false;
         for Slot { machine, marks, .. } in &self.slots {
             if let Some(due) = machine.poll_timeout() {
                 self.wake_at = due.min(self.wake_at);
             }
-            self.is_wanting |= machine.is_wanting();
+            self.is_urgent |= machine.is_wanting();
             self.is_learning |= marks.has(Marks::LEARNING);
             self.has_user_timeout |= machine.config().user_timeout().is_some();
         }

@@ -5,9 +5,9 @@ use ::smoltcp::phy::DeviceCapabilities;
 use heapless::Vec;
 
 use super::convert::{Link, link_of};
-use super::frame::{Frame, Key, TcpFrame};
+use super::frame::{Key, TcpFrame, is_neighbor_query};
 use super::index::Index;
-use crate::{Config, Event, Flow, Instant, KeepAlive, Received, State};
+use crate::{Config, Event, Flow, Instant, KeepAlive, Received, Segment};
 
 /// The longest segment whose checksum is verified on arrival. That of a longer one would be a
 /// second pass over its payload; it is believed once our stack, which has made the first pass,
@@ -91,6 +91,22 @@ impl Slot {
         }
     }
 
+    /// A segment arrived after which the connection's state may be another: the socket has to be
+    /// looked at, once the stack has.
+    #[cold]
+    fn expect_change(&mut self, segment: &Segment, is_acceptable: bool) {
+        if segment.rst {
+            self.marks.set(Marks::RESET_RECEIVED);
+        }
+        if segment.fin && is_acceptable {
+            self.marks.set(Marks::CLOSING);
+        }
+        if segment.syn {
+            // Of a SYN, the flow takes the timestamp.
+            self.flow.handle_received(segment);
+        }
+    }
+
     /// Starts over with the connection `key`, of which `flow` knows nothing yet.
     pub(super) fn bind(&mut self, key: Key, flow: Flow) {
         self.key = key;
@@ -123,8 +139,9 @@ pub(super) struct Table<const N: usize> {
     /// one of them is due, and [`Instant::ZERO`] for "at once". A received segment only ever
     /// makes it earlier than need be; then serving finds nothing due and repairs it.
     pub(super) wake_at: Instant,
-    /// A probe is waiting to leave: it is offered at each poll (K4).
-    pub(super) is_wanting: bool,
+    /// The slots have to be served at this poll, whatever the time: a probe is waiting to leave,
+    /// which is offered at each poll (K4), or the user timeout has to learn of a stall.
+    pub(super) is_urgent: bool,
     /// Some machine may have an event to report.
     pub(super) has_events: bool,
     /// Some slot is learning.
@@ -135,7 +152,6 @@ pub(super) struct Table<const N: usize> {
     pub(super) is_stalled: bool,
     pub(super) now: Instant,
     pub(super) link: Link,
-    verifies_header: bool,
     verifies_segment: bool,
     /// The slot of the last segment that is unproven, and when it arrived.
     unproven: Option<(usize, Instant)>,
@@ -159,14 +175,13 @@ impl<const N: usize> Table<N> {
             slots: Vec::new(),
             index: Index::new(),
             wake_at: Instant::MAX,
-            is_wanting: false,
+            is_urgent: false,
             has_events: false,
             is_learning: false,
             has_user_timeout: false,
             is_stalled: false,
             now: Instant::ZERO,
             link: Link::Unknown,
-            verifies_header: true,
             verifies_segment: true,
             unproven: None,
             device: DeviceProgress {
@@ -262,9 +277,9 @@ impl<const N: usize> Table<N> {
     }
 
     /// What the device can do, when it is seen for the first time.
+    #[cold]
     pub(super) fn meet(&mut self, capabilities: &DeviceCapabilities) {
         self.link = link_of(capabilities);
-        self.verifies_header = capabilities.checksum.ipv4.rx();
         self.verifies_segment = capabilities.checksum.tcp.rx();
     }
 
@@ -282,7 +297,7 @@ impl<const N: usize> Table<N> {
             self.device.offered = true;
         } else {
             self.device.refused = true;
-            self.is_stalled = true;
+            self.note_stall();
         }
     }
 
@@ -291,67 +306,70 @@ impl<const N: usize> Table<N> {
     pub(super) fn settle_token(&mut self) {
         if self.device.offered {
             self.device.offered = false;
-            self.is_stalled = true;
+            self.note_stall();
         }
+    }
+
+    fn note_stall(&mut self) {
+        self.is_stalled = true;
+        self.is_urgent |= self.has_user_timeout;
     }
 
     /// A frame is about to reach the stack.
     #[inline]
     pub(super) fn handle_received(&mut self, frame: &[u8]) {
-        let Frame::Tcp(tcp) = Frame::parse(self.link, frame) else {
+        let Some(tcp) = TcpFrame::find(self.link, frame) else {
             return;
         };
-        let key = Key::new(tcp.dst, tcp.dst_port, tcp.src, tcp.src_port);
-        if let Some(position) = self.find(&key) {
+        if let Some(position) = self.find(&tcp.received_key()) {
             self.handle_received_segment(position, &tcp);
         }
     }
 
     #[inline]
     fn handle_received_segment(&mut self, position: usize, tcp: &TcpFrame<'_>) {
-        let Self {
-            slots,
-            wake_at,
-            has_events,
-            now,
-            ..
-        } = self;
-        let Some(slot) = slots.get_mut(position) else {
+        let (Some(slot), Some(segment)) = (self.slots.get_mut(position), tcp.segment()) else {
             return;
         };
-        let segment = &tcp.segment;
-        let is_acceptable = slot.flow.is_acceptable(segment);
+        let is_acceptable = slot.flow.is_acceptable(&segment);
         if segment.rst || segment.syn || segment.fin || !slot.marks.has(Marks::SYNCHRONISED) {
-            // The connection may change its state: look at the socket when the stack has.
-            *wake_at = Instant::ZERO;
-            if segment.rst {
-                slot.marks.set(Marks::RESET_RECEIVED);
-            }
-            if segment.fin && is_acceptable {
-                slot.marks.set(Marks::CLOSING);
-            }
-        } else if !is_acceptable {
-            return;
+            self.wake_at = Instant::ZERO;
+            slot.expect_change(&segment, is_acceptable);
         }
-        if self.verifies_header && !tcp.is_header_intact() {
+        if !is_acceptable {
             return;
         }
         if self.verifies_segment {
-            if tcp.tcp_len() > VERIFIED_LEN && is_acceptable {
+            if tcp.tcp_len() > VERIFIED_LEN {
                 slot.marks.set(Marks::UNPROVEN);
-                self.unproven = Some((position, *now));
+                self.unproven = Some((position, self.now));
                 return;
             }
             if !tcp.is_segment_intact() {
                 return;
             }
         }
-        match slot.flow.handle_received(segment) {
-            Received::Ignored => return,
-            Received::HeardNewAck if slot.marks.has(Marks::FIN_SENT) => *wake_at = Instant::ZERO,
-            Received::Heard | Received::HeardNewAck => {}
+        let received = slot.flow.accept(&segment);
+        if received == Received::HeardNewAck && slot.marks.has(Marks::FIN_SENT) {
+            self.wake_at = Instant::ZERO;
         }
-        heard(slot, *now, wake_at, has_events);
+        if slot.machine.is_unsettled() {
+            self.heard_unsettled(position, self.now);
+        } else {
+            slot.machine.handle_segment(self.now);
+        }
+    }
+
+    /// The peer was heard while it was being probed: its deadline may be nearer now.
+    #[cold]
+    fn heard_unsettled(&mut self, position: usize, at: Instant) {
+        if let Some(Slot { machine, .. }) = self.slots.get_mut(position) {
+            machine.handle_segment(at);
+            self.has_events = true;
+            if let Some(due) = machine.poll_timeout() {
+                self.wake_at = due.min(self.wake_at);
+            }
+        }
     }
 
     /// The stack has written a frame, in answer to the one just received if `is_reply`.
@@ -361,37 +379,31 @@ impl<const N: usize> Table<N> {
         if !is_reply {
             self.device.offered = false;
         }
-        match Frame::parse(self.link, frame) {
-            Frame::Tcp(tcp) => {
-                let key = Key::new(tcp.src, tcp.src_port, tcp.dst, tcp.dst_port);
-                match self.find(&key) {
-                    Some(position) => self.handle_sent_segment(position, &tcp, is_reply),
-                    // A connection is being opened that is not known here.
-                    None if tcp.segment.syn => self.wake_at = Instant::ZERO,
-                    None => {}
-                }
+        let Some(tcp) = TcpFrame::find(self.link, frame) else {
+            if !is_reply && is_neighbor_query(self.link, frame) {
+                self.note_stall();
             }
-            Frame::NeighborQuery => self.is_stalled |= !is_reply,
-            Frame::Other => {}
+            return;
+        };
+        let Some(segment) = tcp.segment() else {
+            return;
+        };
+        if let Some(position) = self.find(&tcp.sent_key()) {
+            self.handle_sent_segment(position, &segment, is_reply);
+        } else if segment.syn {
+            // A connection is being opened that is not known here.
+            self.wake_at = Instant::ZERO;
         }
     }
 
     #[inline]
-    fn handle_sent_segment(&mut self, position: usize, tcp: &TcpFrame<'_>, is_reply: bool) {
-        let Self {
-            slots,
-            wake_at,
-            has_events,
-            now,
-            unproven,
-            ..
-        } = self;
-        let Some(slot) = slots.get_mut(position) else {
+    fn handle_sent_segment(&mut self, position: usize, segment: &Segment, is_reply: bool) {
+        let now = self.now;
+        let Some(slot) = self.slots.get_mut(position) else {
             return;
         };
-        let segment = &tcp.segment;
         if segment.rst || segment.syn || segment.fin {
-            *wake_at = Instant::ZERO;
+            self.wake_at = Instant::ZERO;
             if segment.fin {
                 slot.marks.set(Marks::FIN_SENT | Marks::CLOSING);
             }
@@ -402,24 +414,28 @@ impl<const N: usize> Table<N> {
             slot.marks.clear(Marks::LEARNING);
         }
         let acknowledged = slot.flow.rcv_nxt();
-        let asks = slot.flow.handle_sent(segment);
+        if slot.flow.handle_sent(segment) && !slot.machine.is_owed() {
+            slot.machine.handle_sent(now);
+            if let Some(due) = slot.machine.poll_timeout() {
+                self.wake_at = due.min(self.wake_at);
+            }
+        }
         if slot.marks.has(Marks::UNPROVEN) {
-            let arrived = match *unproven {
+            let arrived = match self.unproven {
                 Some((of, arrived)) if of == position => Some(arrived),
                 _ => None,
             };
-            let proves = is_reply && arrived == Some(*now) || slot.flow.rcv_nxt() != acknowledged;
-            if proves {
+            let is_answer = is_reply && arrived == Some(now);
+            if is_answer || slot.flow.rcv_nxt() != acknowledged {
                 slot.marks.clear(Marks::UNPROVEN);
                 // Should others have arrived in between, the time is lost; then it is at most
                 // the stack's delay of an acknowledgement ago.
-                heard(slot, arrived.unwrap_or(*now), wake_at, has_events);
-            }
-        }
-        if asks && !slot.machine.is_owed() {
-            slot.machine.handle_sent(*now);
-            if let Some(due) = slot.machine.poll_timeout() {
-                *wake_at = due.min(*wake_at);
+                let arrived = arrived.unwrap_or(now);
+                if slot.machine.is_unsettled() {
+                    self.heard_unsettled(position, arrived);
+                } else {
+                    slot.machine.handle_segment(arrived);
+                }
             }
         }
     }
@@ -427,20 +443,20 @@ impl<const N: usize> Table<N> {
     /// Reads a segment that smoltcp was asked for only to be read. Returns whether `frame` is
     /// one, and so must not leave.
     pub(super) fn learn(&mut self, frame: &[u8]) -> bool {
-        let Frame::Tcp(tcp) = Frame::parse(self.link, frame) else {
+        let Some(tcp) = TcpFrame::find(self.link, frame) else {
             return false;
         };
-        let key = Key::new(tcp.src, tcp.src_port, tcp.dst, tcp.dst_port);
-        let Some(slot) = self.find(&key).and_then(|found| self.slots.get_mut(found)) else {
+        let found = self.find(&tcp.sent_key());
+        let slot = found.and_then(|position| self.slots.get_mut(position));
+        let (Some(slot), Some(segment)) = (slot, tcp.segment()) else {
             return false;
         };
-        let segment = &tcp.segment;
         let is_keep_alive =
             segment.len == 1 && !segment.syn && !segment.fin && !segment.rst && !tcp.is_push();
         if !slot.marks.has(Marks::LEARNING) || !is_keep_alive {
             return false;
         }
-        slot.flow.handle_sent(segment);
+        slot.flow.handle_sent(&segment);
         // The octet lies below SND.NXT: nothing is in flight.
         slot.flow.handle_quiet();
         slot.marks.clear(Marks::LEARNING);
@@ -463,18 +479,5 @@ impl<const N: usize> Table<N> {
 
     fn position(&self, handle: SocketHandle) -> Result<usize, usize> {
         self.slots.binary_search_by_key(&handle, |slot| slot.handle)
-    }
-}
-
-/// The peer was heard. Unless it was being probed, that only moves its deadline away.
-#[inline]
-fn heard(slot: &mut Slot, at: Instant, wake_at: &mut Instant, has_events: &mut bool) {
-    let was_probing = matches!(slot.machine.state(), State::Probing { .. });
-    slot.machine.handle_segment(at);
-    if was_probing {
-        *has_events = true;
-        if let Some(due) = slot.machine.poll_timeout() {
-            *wake_at = due.min(*wake_at);
-        }
     }
 }
