@@ -439,7 +439,7 @@ impl KeepAlive {
     /// The first one since the peer was last heard starts the user timeout (K11).
     #[inline]
     pub fn handle_sent(&mut self, now: Instant) {
-        if !self.flags.has(Flags::OWED) {
+        if self.changes_debt(now) {
             self.start_owing(now);
         }
     }
@@ -633,11 +633,17 @@ impl KeepAlive {
         }
     }
 
-    /// The peer owes us an answer: [`handle_sent`](Self::handle_sent) would change nothing.
-    #[cfg(feature = "smoltcp")]
+    /// Whether [`handle_sent`](Self::handle_sent) would change anything: the peer owes us nothing
+    /// yet, or what it owes fell due in a gap (K9).
     #[inline]
-    pub(crate) const fn is_owed(&self) -> bool {
-        self.flags.has(Flags::OWED)
+    pub(crate) const fn changes_debt(&self, now: Instant) -> bool {
+        if !self.flags.has(Flags::OWED) {
+            return true;
+        }
+        match self.debt_due() {
+            Some(due) => self.is_gap(now, due) && !self.flags.has(Flags::SPARED),
+            None => false,
+        }
     }
 
     /// A received segment changes more than the time.
@@ -687,6 +693,10 @@ impl KeepAlive {
         if let Phase::Off | Phase::Over { .. } = self.phase {
             return;
         }
+        if let Some(due) = self.debt_due() {
+            // K9: the host wakes up, and the stack asks again before anyone could decide.
+            self.spare(now, due);
+        }
         self.flags.set(Flags::OWED | Flags::BUSY);
         self.owed_since = now;
     }
@@ -703,13 +713,13 @@ impl KeepAlive {
         if let Some(due) = self.debt_due()
             && now >= due
         {
-            self.count_if_late(now, due);
             if self.is_gap(now, due) && !self.flags.has(Flags::SPARED) {
                 // K9. Nothing of ours can be sent while busy, but the stack retransmits: the
                 // peer owes from the next segment on.
-                self.flags.set(Flags::SPARED | Flags::UNSETTLED);
+                self.spare(now, due);
                 self.flags.clear(Flags::OWED);
             } else {
+                self.count_if_late(now, due);
                 self.give_up(now, Cause::UserTimeout);
                 return;
             }
@@ -810,6 +820,12 @@ impl KeepAlive {
         self.counters.verdicts = self.counters.verdicts.saturating_add(1);
     }
 
+    /// K9: a user timeout that struck in a gap is put off, once per round of silence.
+    fn spare(&mut self, now: Instant, due: Instant) {
+        self.count_if_late(now, due);
+        self.flags.set(Flags::SPARED | Flags::UNSETTLED);
+    }
+
     fn count_if_late(&mut self, now: Instant, due: Instant) {
         if self.is_gap(now, due) {
             self.counters.late_polls = self.counters.late_polls.saturating_add(1);
@@ -817,7 +833,7 @@ impl KeepAlive {
     }
 
     /// What fell `due` was noticed more than an interval late.
-    fn is_gap(&self, now: Instant, due: Instant) -> bool {
+    const fn is_gap(&self, now: Instant, due: Instant) -> bool {
         now.micros_since(due) > self.interval_micros
     }
 }

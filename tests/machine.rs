@@ -558,6 +558,21 @@ fn k9_a_user_timeout_missed_in_a_gap_waits_for_the_next_retransmission() {
     );
 }
 
+/// The retransmission that the stack makes on waking, before anyone looks, is that one.
+#[test]
+fn k9_the_retransmission_on_waking_restarts_the_user_timeout() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 5));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    t.machine.handle_sent(at(60));
+    assert_eq!(t.machine.poll_timeout(), Some(at(65)));
+    t.machine.handle_sent(at(62));
+    assert_eq!(
+        t.run_until(at(65)),
+        [(at(65), TimedOut(verdict(Cause::UserTimeout, 65, 0, 0)))]
+    );
+}
+
 /// A clock that steps back moves no deadline forward, whatever is called while it is behind.
 #[test]
 fn k10_a_clock_stepping_back_brings_no_deadline_forward() {

@@ -137,12 +137,12 @@ impl<const N: usize> Table<N> {
             }
             let probe = serve_timer(slot, socket, self.now, stall);
             if let Some((probe, route)) = probe {
-                let left = {
-                    let table = RefCell::new(&mut *self);
+                let left = self.while_sending(|table| {
+                    let table = RefCell::new(table);
                     let mut tap = Tap::new(&mut *device, &table);
                     transmit(now, iface, &mut tap, &probe, &route)
-                };
-                if left {
+                });
+                if left == Some(true) {
                     debug!("keep-alive {}: probe sent", handle);
                     if let Some(slot) = self.slots.get_mut(position) {
                         slot.machine.handle_transmitted(self.now, probe);
@@ -235,6 +235,12 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
     }
     // Had smoltcp believed it, the connection would be gone.
     slot.marks.clear(Marks::RESET_RECEIVED);
+    if matches!(
+        state,
+        tcp::State::CloseWait | tcp::State::LastAck | tcp::State::Closing
+    ) {
+        slot.marks.set(Marks::FIN_RECEIVED);
+    }
     if !is_opening && !slot.marks.has(Marks::SYNCHRONISED) && !slot.marks.has(Marks::DROPPED) {
         slot.marks.set(Marks::SYNCHRONISED);
         if was_opening {
@@ -278,14 +284,17 @@ fn how_it_ended(slot: &Slot, state: tcp::State, iface: &Interface) -> Ended {
                 .iter()
                 .any(|cidr| Addr::from(cidr.address()) == address)
     };
+    let has_closed = slot.marks.has(Marks::FIN_SENT) && slot.marks.has(Marks::FIN_RECEIVED);
     if slot.machine.verdict().is_some() {
         Ended::Verdict
+    } else if slot.marks.has(Marks::RESET_SENT) {
+        Ended::LocalAbort
     } else if slot.marks.has(Marks::RESET_RECEIVED) {
         match slot.machine.state() {
             State::Probing { .. } => Ended::PeerResetWhileProbing,
             _ => Ended::PeerReset,
         }
-    } else if slot.marks.has(Marks::CLOSING) || state == tcp::State::TimeWait {
+    } else if has_closed || state == tcp::State::TimeWait {
         Ended::Closed
     } else if is_ours(slot.key.local) {
         Ended::LocalAbort

@@ -43,38 +43,40 @@ pub(super) enum Ended {
 
 /// Independent facts about a slot, one bit each.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Marks(u8);
+pub(super) struct Marks(u16);
 
 impl Marks {
     /// The handle has a connection, and `key` and `flow` are its.
-    pub(super) const BOUND: u8 = 1;
+    pub(super) const BOUND: u16 = 1;
     /// The connection is synchronised, and the machine was switched on.
-    pub(super) const SYNCHRONISED: u8 = 1 << 1;
+    pub(super) const SYNCHRONISED: u16 = 1 << 1;
     /// smoltcp was asked for a keep-alive of its own, which is to be read and swallowed.
-    pub(super) const LEARNING: u8 = 1 << 2;
+    pub(super) const LEARNING: u16 = 1 << 2;
     /// Disabled, and kept only until that keep-alive has been swallowed.
-    pub(super) const DROPPED: u8 = 1 << 3;
+    pub(super) const DROPPED: u16 = 1 << 3;
     /// A segment too long to be verified has arrived; the stack's acknowledgement will tell.
-    pub(super) const UNPROVEN: u8 = 1 << 4;
+    pub(super) const UNPROVEN: u16 = 1 << 4;
     /// We sent a FIN.
-    pub(super) const FIN_SENT: u8 = 1 << 5;
-    /// A RST arrived that smoltcp may have believed.
-    pub(super) const RESET_RECEIVED: u8 = 1 << 6;
-    /// A FIN passed, in either direction.
-    pub(super) const CLOSING: u8 = 1 << 7;
+    pub(super) const FIN_SENT: u16 = 1 << 5;
+    /// A RST arrived that smoltcp may believe.
+    pub(super) const RESET_RECEIVED: u16 = 1 << 6;
+    /// We sent a RST.
+    pub(super) const RESET_SENT: u16 = 1 << 7;
+    /// smoltcp has accepted a FIN of the peer's.
+    pub(super) const FIN_RECEIVED: u16 = 1 << 8;
 
     #[inline]
-    pub(super) const fn has(self, mark: u8) -> bool {
+    pub(super) const fn has(self, mark: u16) -> bool {
         self.0 & mark != 0
     }
 
     #[inline]
-    pub(super) const fn set(&mut self, marks: u8) {
+    pub(super) const fn set(&mut self, marks: u16) {
         self.0 |= marks;
     }
 
     #[inline]
-    pub(super) const fn clear(&mut self, marks: u8) {
+    pub(super) const fn clear(&mut self, marks: u16) {
         self.0 &= !marks;
     }
 }
@@ -91,15 +93,12 @@ impl Slot {
         }
     }
 
-    /// A segment arrived after which the connection's state may be another: the socket has to be
-    /// looked at, once the stack has.
+    /// A segment with a good checksum arrived after which the connection's state may be another:
+    /// the socket has to be looked at, once the stack has.
     #[cold]
-    fn expect_change(&mut self, segment: &Segment, is_acceptable: bool) {
+    fn expect_change(&mut self, segment: &Segment) {
         if segment.rst {
             self.marks.set(Marks::RESET_RECEIVED);
-        }
-        if segment.fin && is_acceptable {
-            self.marks.set(Marks::CLOSING);
         }
         if segment.syn {
             // Of a SYN, the flow takes the timestamp.
@@ -283,6 +282,15 @@ impl<const N: usize> Table<N> {
         self.verifies_segment = capabilities.checksum.tcp.rx();
     }
 
+    /// Runs `send`, and returns its result if a frame left meanwhile.
+    pub(super) fn while_sending<R>(&mut self, send: impl FnOnce(&mut Self) -> R) -> Option<R> {
+        let sent_before = core::mem::take(&mut self.device.sent);
+        let result = send(self);
+        let sent_meanwhile = self.device.sent;
+        self.device.sent |= sent_before;
+        sent_meanwhile.then_some(result)
+    }
+
     /// The device refused a frame and took none: it cannot transmit at present.
     #[inline]
     pub(super) const fn is_device_stuck(&self) -> bool {
@@ -334,7 +342,9 @@ impl<const N: usize> Table<N> {
         let is_acceptable = slot.flow.is_acceptable(&segment);
         if segment.rst || segment.syn || segment.fin || !slot.marks.has(Marks::SYNCHRONISED) {
             self.wake_at = Instant::ZERO;
-            slot.expect_change(&segment, is_acceptable);
+            if !self.verifies_segment || tcp.is_segment_intact() {
+                slot.expect_change(&segment);
+            }
         }
         if !is_acceptable {
             return;
@@ -405,7 +415,10 @@ impl<const N: usize> Table<N> {
         if segment.rst || segment.syn || segment.fin {
             self.wake_at = Instant::ZERO;
             if segment.fin {
-                slot.marks.set(Marks::FIN_SENT | Marks::CLOSING);
+                slot.marks.set(Marks::FIN_SENT);
+            }
+            if segment.rst {
+                slot.marks.set(Marks::RESET_SENT);
             }
         }
         if !is_reply {
@@ -414,7 +427,7 @@ impl<const N: usize> Table<N> {
             slot.marks.clear(Marks::LEARNING);
         }
         let acknowledged = slot.flow.rcv_nxt();
-        if slot.flow.handle_sent(segment) && !slot.machine.is_owed() {
+        if slot.flow.handle_sent(segment) && slot.machine.changes_debt(now) {
             slot.machine.handle_sent(now);
             if let Some(due) = slot.machine.poll_timeout() {
                 self.wake_at = due.min(self.wake_at);

@@ -1,11 +1,12 @@
 //! Sending one probe through smoltcp itself.
 
 use ::smoltcp::iface::{Interface, SocketSet, SocketStorage};
-use ::smoltcp::phy::Device;
+use ::smoltcp::phy::{ChecksumCapabilities, Device};
 use ::smoltcp::socket::{Socket, raw};
 use ::smoltcp::time::Instant;
 use ::smoltcp::wire::{
-    IpEndpoint, IpProtocol, IpRepr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, TcpTimestampRepr,
+    IPV4_HEADER_LEN, IpEndpoint, IpProtocol, IpRepr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    TcpTimestampRepr, checksum,
 };
 
 use crate::Probe;
@@ -21,7 +22,8 @@ pub(super) struct Route {
     pub(super) hop_limit: u8,
 }
 
-/// Sends `probe`; returns whether it left.
+/// Sends `probe`; returns whether it is no longer waiting to leave. That it has left is certain
+/// if a frame passed the tap meanwhile.
 ///
 /// The packet is put into a raw socket, alone in a set of its own, and the interface is told to
 /// send what that set holds. Routing, neighbour discovery, checksum offload and the medium's
@@ -64,7 +66,8 @@ pub(super) fn transmit<D: Device + ?Sized>(
     let Some((header, payload)) = packet.split_at_mut_checked(ip.header_len()) else {
         return false;
     };
-    ip.emit(header, &checksums);
+    ip.emit(&mut *header, &checksums);
+    balance(header, &checksums);
     tcp.emit(
         &mut TcpPacket::new_unchecked(payload),
         &local.addr,
@@ -78,6 +81,21 @@ pub(super) fn transmit<D: Device + ?Sized>(
     sockets
         .iter()
         .all(|(_, socket)| matches!(socket, Socket::Raw(socket) if socket.send_queue() == 0))
+}
+
+/// Makes an IPv4 header's sum come out right though its checksum is left to the device.
+///
+/// On its way out of a raw socket smoltcp reads the header back. If the device computes checksums
+/// but does not verify them, smoltcp verifies the one that is not there yet, and drops the packet
+/// without a word. The identification, which smoltcp does not keep, can make up for it.
+fn balance(header: &mut [u8], checksums: &ChecksumCapabilities) {
+    if checksums.ipv4.tx() || header.len() != IPV4_HEADER_LEN {
+        return;
+    }
+    let missing = !checksum::data(header);
+    if let Some(identification) = header.get_mut(4..6) {
+        identification.copy_from_slice(&missing.to_be_bytes());
+    }
 }
 
 /// K12: SEQ = SND.NXT - 1, ACK = RCV.NXT, flags ACK, no data unless asked for.
