@@ -84,7 +84,7 @@ impl fmt::Display for ConfigError {
             Self::CountTooSmall => "the count must be at least 2: one lost segment decides nothing",
             Self::ZeroDuration => "a duration is zero",
             Self::TooLong => "the time to a verdict exceeds i64::MAX microseconds",
-            Self::LimitTooShort => "a live peer cannot be told from a dead one in under 3 s",
+            Self::LimitTooShort => "a live peer cannot be told from a dead one in under 6 s",
         })
     }
 }
@@ -102,9 +102,11 @@ impl Config {
     /// Windows since Vista: `KeepAliveTime`, `KeepAliveInterval` and ten probes, in the
     /// documentation of `SIO_KEEPALIVE_VALS`.
     pub const WINDOWS: Self = Self::preset(7200, 1, 10);
-    /// The least that [`Config::detect_within`] takes: a third of it, the idle time, is then the
-    /// second for which a smoltcp peer may hold back its answer.
-    pub const SHORTEST_LIMIT: Duration = Duration::from_secs(3);
+    /// The least that [`Config::detect_within`] takes. A third of it, two seconds, is what the
+    /// peer has to answer, be it probes or data: longer than the second for which a smoltcp peer
+    /// may hold back its answer to a probe, and long enough for data that was lost to be sent
+    /// again, which smoltcp does after a second.
+    pub const SHORTEST_LIMIT: Duration = Duration::from_secs(6);
 
     /// First probe after `idle` of silence, then one every `interval`, and a verdict `interval`
     /// after the `count`-th.
@@ -163,7 +165,8 @@ impl Config {
     ///
     /// While the peer's window is zero, smoltcp asks it again at intervals that grow to a minute;
     /// time spent waiting to ask is not counted against the peer, so there the bound is the
-    /// longer of `limit` and 60 s plus a third of it.
+    /// longer of `limit` and 60 s plus a third of it. If `limit` is below 3 min, a single lost
+    /// window probe can decide there; see [`Config::with_user_timeout`].
     ///
     /// # Errors
     ///
@@ -199,6 +202,11 @@ impl Config {
     ///
     /// It governs the time in which something is outstanding; probes and their count govern the
     /// rest. In Linux, `TCP_USER_TIMEOUT` replaces the count of a keep-alive; here it does not.
+    ///
+    /// What the peer is asked during that time is up to the stack, and so is how often. smoltcp
+    /// sends lost data again after 1 s, 3 s, 7 s and so on, and window probes up to a minute
+    /// apart: with a `timeout` below that, one lost segment decides. Where a live peer may keep
+    /// its window closed for long, choose at least two minutes.
     ///
     /// # Errors
     ///
@@ -392,7 +400,7 @@ mod tests {
     /// Idling, probing and the user timeout together fit into the one limit, whatever it is.
     #[test]
     fn detect_within_adds_up_to_at_most_the_limit() {
-        for micros in [3_000_000, 3_000_001, 10_000_000, 60_000_007, 86_400_000_000] {
+        for micros in [6_000_000, 6_000_001, 10_000_000, 60_000_007, 86_400_000_000] {
             let limit = Duration::from_micros(micros);
             let config = Config::detect_within(limit).unwrap();
             let worst = config.detection_time() + config.user_timeout().unwrap();
@@ -404,12 +412,12 @@ mod tests {
         }
     }
 
-    /// Three seconds is the first limit that is accepted.
+    /// Six seconds is the first limit that is accepted.
     #[test]
-    fn detect_within_needs_three_seconds() {
+    fn detect_within_needs_six_seconds() {
         assert!(Config::detect_within(Config::SHORTEST_LIMIT).is_ok());
         assert_eq!(
-            Config::detect_within(Duration::from_micros(2_999_999)),
+            Config::detect_within(Duration::from_micros(5_999_999)),
             Err(ConfigError::LimitTooShort)
         );
     }

@@ -450,7 +450,9 @@ impl KeepAlive {
     ///
     /// Do not call it while the stack holds back on purpose (zero window, retransmission timer).
     pub fn handle_blocked(&mut self, now: Instant) {
-        self.handle_sent(now);
+        if !self.flags.has(Flags::OWED) {
+            self.start_owing(now);
+        }
     }
 
     /// Time has passed. Call it when [`poll_timeout`](Self::poll_timeout) is reached, with the

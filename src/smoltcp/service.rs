@@ -233,8 +233,8 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
         slot.bind(key, flow);
         moved = true;
     }
-    // Had smoltcp believed it, the connection would be gone.
-    slot.marks.clear(Marks::RESET_RECEIVED);
+    // Had smoltcp believed the one or meant the other, the connection would be gone.
+    slot.marks.clear(Marks::RESET_RECEIVED | Marks::RESET_SENT);
     if matches!(
         state,
         tcp::State::CloseWait | tcp::State::LastAck | tcp::State::Closing
