@@ -162,7 +162,9 @@ impl Flow {
         if self.is_acceptable(segment) {
             return self.accept(segment);
         }
+        // A SYN on a connection that is known is not the one that opened it.
         if segment.syn
+            && !self.known
             && let Some((tsval, _)) = segment.timestamps
         {
             self.tsecr = tsval;
@@ -220,6 +222,12 @@ impl Flow {
             self.tsecr = tsecr;
         }
         end.0 != segment.seq.0 && end.distance_from(self.snd_una) > 0
+    }
+
+    /// Whether `segment`, sent, is a keep-alive: it begins one octet below SND.NXT.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) const fn is_keep_alive(&self, segment: &Segment) -> bool {
+        self.known && segment.seq.distance_from(self.snd_nxt) == -1
     }
 
     /// Everything up to `snd_nxt` is acknowledged: the stack says so, whatever was seen here.

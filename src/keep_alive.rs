@@ -389,21 +389,25 @@ impl KeepAlive {
         self.user_timeout_micros = user_timeout_micros;
         self.count = count;
         self.payload = payload;
-        let earliest = now.minus_micros(interval_micros);
+        self.rebase(now);
+    }
+
+    /// What a new configuration makes due before `now` is due now: it has not been missed (K9).
+    pub(crate) fn rebase(&mut self, now: Instant) {
+        let earliest = now.minus_micros(self.interval_micros);
         match &mut self.phase {
             Phase::Off | Phase::Over { .. } => {}
             Phase::Idle { not_before } => *not_before = now,
             Phase::Wanted { since, .. } => *since = earliest.max(*since),
             Phase::Sent { at } => {
-                // What falls due in the past by decree has not been missed (K9), but the time
-                // at which the probe left is lost.
                 if earliest > *at {
+                    // The time at which the probe left is lost.
                     self.flags.clear(Flags::TIMED);
                     *at = earliest;
                 }
             }
         }
-        if let Some(timeout) = user_timeout_micros {
+        if let Some(timeout) = self.user_timeout_micros {
             let earliest = now.minus_micros(timeout.get());
             self.owed_since = earliest.max(self.owed_since);
         }
@@ -659,6 +663,36 @@ impl KeepAlive {
     #[cfg(feature = "smoltcp")]
     pub(crate) const fn is_wanting(&self) -> bool {
         matches!(self.phase, Phase::Wanted { .. })
+    }
+
+    /// The connection is busy already: that was not seen to begin, and says nothing about what
+    /// could or could not leave.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) fn note_busy(&mut self) {
+        self.flags.set(Flags::BUSY);
+    }
+
+    /// What was reported to [`handle_blocked`](Self::handle_blocked) for a moment to come has left
+    /// after all.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) fn handle_unblocked(&mut self, now: Instant) {
+        self.owed_since = earlier(self.owed_since, now);
+    }
+
+    /// How long the peer has been silent, or the machine on.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) const fn waits_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_heard)
+    }
+
+    /// No probe can be built: as if it had fallen due while busy (K3).
+    #[cfg(feature = "smoltcp")]
+    pub(crate) fn put_off(&mut self, now: Instant) {
+        if let Phase::Idle { .. } | Phase::Wanted { .. } | Phase::Sent { .. } = self.phase {
+            self.phase = Phase::Idle {
+                not_before: now.plus_micros(self.idle_micros),
+            };
+        }
     }
 
     #[inline]

@@ -202,6 +202,9 @@ impl<const N: usize> KeepAliveSet<N> {
         if self.table.link == Link::Unknown {
             self.table.meet(&device.capabilities());
         }
+        if self.table.is_learning {
+            self.table.forget_learning(sockets);
+        }
         let mut result = {
             let table = RefCell::new(&mut self.table);
             iface.poll(now, &mut Tap::new(device, &table), sockets)
@@ -236,7 +239,9 @@ impl<const N: usize> KeepAliveSet<N> {
             if self.backoff_micros == 0 {
                 at
             } else {
-                at.max(instant_out(self.backoff_until))
+                // No longer than that from now, should the clock have stepped back.
+                let longest = instant_in(now).plus_micros(self.backoff_micros);
+                at.max(instant_out(self.backoff_until.min(longest)))
             }
         });
         match (ours, stacks) {

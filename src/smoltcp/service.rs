@@ -24,19 +24,31 @@ const DEFAULT_HOP_LIMIT: u8 = 64;
 /// What to give smoltcp's `set_keep_alive` when only the side effect is wanted.
 const ANY_INTERVAL: time::Duration = time::Duration::from_secs(1);
 
-/// What kept something from leaving during this poll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stall {
-    None,
-    Neighbour,
-    Device,
-}
-
 impl<const N: usize> Table<N> {
     /// Whether [`Table::serve`] has anything to do at this poll.
     #[inline]
     pub(super) fn wants_service(&self) -> bool {
         self.now >= self.wake_at || self.is_urgent
+    }
+
+    /// The application may have written since smoltcp was asked for a keep-alive. Then what is
+    /// written goes out in its place, and is not to be taken for it.
+    #[cold]
+    pub(super) fn forget_learning(&mut self, sockets: &mut SocketSet<'_>) {
+        self.is_learning = false;
+        let mut slots = self.slots.iter_mut().peekable();
+        for (handle, socket) in sockets.iter_mut() {
+            while slots.next_if(|slot| slot.handle < handle).is_some() {}
+            let (Some(slot), Socket::Tcp(socket)) =
+                (slots.next_if(|slot| slot.handle == handle), socket)
+            else {
+                continue;
+            };
+            if is_busy(socket) {
+                slot.marks.clear(Marks::LEARNING);
+            }
+            self.is_learning |= slot.marks.has(Marks::LEARNING);
+        }
     }
 
     /// Does what is due. Returns whether the state of a socket changed.
@@ -59,7 +71,8 @@ impl<const N: usize> Table<N> {
             let table = RefCell::new(&mut *self);
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
         }
-        let changed = self.serve_timers(now, iface, device, sockets);
+        let is_ask_blocked = !has_room || self.is_stalled;
+        let changed = self.serve_timers(now, iface, device, sockets, is_ask_blocked);
         if changed {
             // The RST has to be out before the application can reuse the socket.
             let table = RefCell::new(&mut *self);
@@ -121,8 +134,9 @@ impl<const N: usize> Table<N> {
         iface: &mut Interface,
         device: &mut D,
         sockets: &mut SocketSet<'_>,
+        is_ask_blocked: bool,
     ) -> bool {
-        let stall = self.stall();
+        let is_stalled = self.is_stalled;
         let mut gave_up = false;
         let mut position = 0_usize;
         for (handle, socket) in sockets.iter_mut() {
@@ -135,7 +149,12 @@ impl<const N: usize> Table<N> {
             if slot.handle != handle {
                 continue;
             }
-            let probe = serve_timer(slot, socket, self.now, stall);
+            let probe = if may_serve(slot, socket, self.now, is_ask_blocked) {
+                serve_timer(slot, socket, self.now, is_stalled)
+            } else {
+                slot.machine.put_off(self.now);
+                None
+            };
             if let Some((probe, route)) = probe {
                 let left = self.while_sending(|table| {
                     let table = RefCell::new(table);
@@ -162,16 +181,6 @@ impl<const N: usize> Table<N> {
             position = position.saturating_add(1);
         }
         gave_up
-    }
-
-    fn stall(&self) -> Stall {
-        if !self.is_stalled {
-            Stall::None
-        } else if self.is_device_stuck() {
-            Stall::Device
-        } else {
-            Stall::Neighbour
-        }
     }
 
     /// Finds out when to serve next.
@@ -210,6 +219,10 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
         _ => None,
     };
 
+    if slot.marks.has(Marks::RECONFIGURED) {
+        slot.marks.clear(Marks::RECONFIGURED);
+        slot.machine.rebase(now);
+    }
     let mut moved = false;
     if slot.marks.has(Marks::BOUND) {
         let is_another = is_opening && slot.marks.has(Marks::SYNCHRONISED);
@@ -243,6 +256,9 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
     }
     if !is_opening && !slot.marks.has(Marks::SYNCHRONISED) && !slot.marks.has(Marks::DROPPED) {
         slot.marks.set(Marks::SYNCHRONISED);
+        if is_busy(socket) {
+            slot.machine.note_busy();
+        }
         if was_opening {
             // The segment that completed the handshake: smoltcp believed it.
             slot.machine.handle_segment(now);
@@ -303,15 +319,38 @@ fn how_it_ended(slot: &Slot, state: tcp::State, iface: &Interface) -> Ended {
     }
 }
 
+/// Whether the machine may be given its due. While the numbers are not known no probe can be
+/// built, and that must not be held against the peer: unless what keeps smoltcp from telling them
+/// is what would keep the probe from leaving.
+fn may_serve(
+    slot: &mut Slot,
+    socket: &tcp::Socket<'_>,
+    now: Instant,
+    is_ask_blocked: bool,
+) -> bool {
+    let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
+    if !is_due || is_busy(socket) || slot.flow.tcb(false).is_some() {
+        return true;
+    }
+    if let Some(interval) = socket.keep_alive() {
+        // smoltcp tells them with the next keep-alive of the application's own.
+        return slot.machine.waits_for(now) > interval.into();
+    }
+    if is_ask_blocked {
+        slot.marks.set(Marks::ASK_BLOCKED);
+    }
+    slot.marks.has(Marks::ASK_BLOCKED)
+}
+
 /// Gives one machine its due. Returns the probe it wants sent, and where to.
 fn serve_timer(
     slot: &mut Slot,
     socket: &tcp::Socket<'_>,
     now: Instant,
-    stall: Stall,
+    is_stalled: bool,
 ) -> Option<(crate::Probe, Route)> {
     let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
-    if !is_due && stall == Stall::None && !slot.machine.is_wanting() {
+    if !is_due && !is_stalled && !slot.machine.is_wanting() {
         return None;
     }
     let is_busy = is_busy(socket);
@@ -319,15 +358,14 @@ fn serve_timer(
         slot.flow.handle_quiet();
     }
     let known = slot.flow.tcb(is_busy);
-    if is_busy
-        && !slot.flow.is_window_closed()
-        && let Some(since) = blocked_since(stall, slot.flow.is_in_flight(), now)
-    {
-        slot.machine.handle_blocked(since);
+    let tcb = known.unwrap_or(unknown(is_busy));
+    if is_busy && is_stalled && !slot.flow.is_window_closed() {
+        note_blocked(slot, now);
     }
-    slot.machine
-        .handle_timeout(now, &known.unwrap_or(unknown(is_busy)));
-    let probe = slot.machine.poll_transmit(now, &known?)?;
+    slot.machine.handle_timeout(now, &tcb);
+    let probe = slot.machine.poll_transmit(now, &tcb)?;
+    // Without numbers there is nothing to send, and a probe that was offered did not leave.
+    known?;
     let route = Route {
         local: socket.local_endpoint()?,
         remote: socket.remote_endpoint()?,
@@ -336,16 +374,18 @@ fn serve_timer(
     Some((probe, route))
 }
 
-/// Since when, at the earliest, this poll's stall has been in the way of a connection that is not
-/// waiting for a window.
-fn blocked_since(stall: Stall, is_in_flight: bool, now: Instant) -> Option<Instant> {
-    match (stall, is_in_flight) {
+/// Something has stalled during this poll, and this connection, which has something to send and a
+/// window to send it into, may be what it was.
+fn note_blocked(slot: &mut Slot, now: Instant) {
+    if !slot.flow.is_in_flight() {
         // What is queued would have gone out at once.
-        (Stall::Neighbour | Stall::Device, false) => Some(now),
-        // What is in flight goes out again when smoltcp's timer says so, which is not known. By
-        // then a neighbour who was heard from after it was sent is still known.
-        (Stall::None, _) | (Stall::Neighbour, true) => None,
-        (Stall::Device, true) => Some(now.plus_micros(LONGEST_RETRANSMISSION_MICROS)),
+        slot.machine.handle_blocked(now);
+    } else if slot.machine.changes_debt(now) {
+        // What is in flight goes out again when smoltcp's timer says so, which is not known, but
+        // no later than this. If it does leave, the peer owes from then.
+        slot.marks.set(Marks::DEBT_AHEAD);
+        slot.machine
+            .handle_blocked(now.plus_micros(LONGEST_RETRANSMISSION_MICROS));
     }
 }
 

@@ -9,10 +9,14 @@ use super::frame::{Key, TcpFrame, is_neighbor_query};
 use super::index::Index;
 use crate::{Config, Event, Flow, Instant, KeepAlive, Received, Segment};
 
-/// The longest segment whose checksum is verified on arrival. That of a longer one would be a
-/// second pass over its payload; it is believed once our stack, which has made the first pass,
+/// The longest segment whose checksum is always verified on arrival. That of a longer one would be
+/// a second pass over its payload; it is believed once our stack, which has made the first pass,
 /// has acknowledged it.
 const VERIFIED_LEN: usize = 128;
+
+/// If anything falls due within this time, a longer segment is verified too: the acknowledgement
+/// might come too late to save its sender. RFC 9293 3.8.6.3 allows it half a second.
+const PROOF_MICROS: u64 = 1_000_000;
 
 /// Everything that is known about one enabled handle.
 ///
@@ -64,6 +68,12 @@ impl Marks {
     pub(super) const RESET_SENT: u16 = 1 << 7;
     /// smoltcp has accepted a FIN of the peer's.
     pub(super) const FIN_RECEIVED: u16 = 1 << 8;
+    /// smoltcp was asked for a keep-alive and could not send it, for want of room or neighbour.
+    pub(super) const ASK_BLOCKED: u16 = 1 << 9;
+    /// The configuration was replaced since the last poll, at a time that is not known.
+    pub(super) const RECONFIGURED: u16 = 1 << 11;
+    /// The user timeout runs from a moment to come, at which a blocked retransmission is certain.
+    pub(super) const DEBT_AHEAD: u16 = 1 << 10;
 
     #[inline]
     pub(super) const fn has(self, mark: u16) -> bool {
@@ -205,7 +215,10 @@ impl<const N: usize> Table<N> {
         match self.position(handle) {
             Ok(position) => {
                 if let Some(slot) = self.slots.get_mut(position) {
-                    slot.machine.set_config(self.now, config);
+                    if slot.machine.config() != config {
+                        slot.machine.set_config(self.now, config);
+                        slot.marks.set(Marks::RECONFIGURED);
+                    }
                     if slot.marks.has(Marks::DROPPED) {
                         slot.marks.clear(Marks::DROPPED);
                         slot.machine.enable(self.now);
@@ -233,7 +246,7 @@ impl<const N: usize> Table<N> {
         };
         if slot.marks.has(Marks::LEARNING) {
             slot.marks.set(Marks::DROPPED);
-            slot.machine.disable();
+            slot.machine.reset();
         } else {
             self.slots.remove(position);
             self.reindex();
@@ -350,7 +363,10 @@ impl<const N: usize> Table<N> {
             return;
         }
         if self.verifies_segment {
-            if tcp.tcp_len() > VERIFIED_LEN {
+            let can_wait = self.now.plus_micros(PROOF_MICROS) < self.wake_at;
+            if tcp.tcp_len() > VERIFIED_LEN && can_wait {
+                // Should it be corrupt, the next segment corrects what the flow takes from it.
+                slot.flow.accept(&segment);
                 slot.marks.set(Marks::UNPROVEN);
                 self.unproven = Some((position, self.now));
                 return;
@@ -421,35 +437,51 @@ impl<const N: usize> Table<N> {
                 slot.marks.set(Marks::RESET_SENT);
             }
         }
-        if !is_reply {
+        if slot.marks.has(Marks::LEARNING) && !is_reply && !slot.flow.is_keep_alive(segment) {
             // Had smoltcp still meant to send the keep-alive it was asked for, this was in place
             // of it.
             slot.marks.clear(Marks::LEARNING);
         }
         let acknowledged = slot.flow.rcv_nxt();
-        if slot.flow.handle_sent(segment) && slot.machine.changes_debt(now) {
-            slot.machine.handle_sent(now);
-            if let Some(due) = slot.machine.poll_timeout() {
+        let asks = slot.flow.handle_sent(segment);
+        if slot.marks.has(Marks::UNPROVEN) {
+            let is_answer = is_reply && self.unproven == Some((position, now));
+            if is_answer || slot.flow.rcv_nxt() != acknowledged {
+                self.handle_proof(position);
+            }
+        }
+        // The debt comes after the proof: an acknowledgement may carry data that starts one.
+        if asks
+            && let Some(Slot { machine, marks, .. }) = self.slots.get_mut(position)
+            && (machine.changes_debt(now) || marks.has(Marks::DEBT_AHEAD))
+        {
+            machine.handle_sent(now);
+            if marks.has(Marks::DEBT_AHEAD) {
+                marks.clear(Marks::DEBT_AHEAD);
+                machine.handle_unblocked(now);
+            }
+            if let Some(due) = machine.poll_timeout() {
                 self.wake_at = due.min(self.wake_at);
             }
         }
-        if slot.marks.has(Marks::UNPROVEN) {
-            let arrived = match self.unproven {
-                Some((of, arrived)) if of == position => Some(arrived),
-                _ => None,
-            };
-            let is_answer = is_reply && arrived == Some(now);
-            if is_answer || slot.flow.rcv_nxt() != acknowledged {
-                slot.marks.clear(Marks::UNPROVEN);
-                // Should others have arrived in between, the time is lost; then it is at most
-                // the stack's delay of an acknowledgement ago.
-                let arrived = arrived.unwrap_or(now);
-                if slot.machine.is_unsettled() {
-                    self.heard_unsettled(position, arrived);
-                } else {
-                    slot.machine.handle_segment(arrived);
-                }
-            }
+    }
+
+    /// The stack has acknowledged a segment that was too long to be verified.
+    fn handle_proof(&mut self, position: usize) {
+        let Some(slot) = self.slots.get_mut(position) else {
+            return;
+        };
+        slot.marks.clear(Marks::UNPROVEN);
+        let arrived = match self.unproven {
+            Some((of, arrived)) if of == position => arrived,
+            // Others have arrived in between, and the time is lost; then it is at most the
+            // stack's delay of an acknowledgement ago.
+            _ => self.now,
+        };
+        if slot.machine.is_unsettled() {
+            self.heard_unsettled(position, arrived);
+        } else {
+            slot.machine.handle_segment(arrived);
         }
     }
 
@@ -472,7 +504,7 @@ impl<const N: usize> Table<N> {
         slot.flow.handle_sent(&segment);
         // The octet lies below SND.NXT: nothing is in flight.
         slot.flow.handle_quiet();
-        slot.marks.clear(Marks::LEARNING);
+        slot.marks.clear(Marks::LEARNING | Marks::ASK_BLOCKED);
         self.device.offered = false;
         true
     }
