@@ -160,16 +160,18 @@ impl Flow {
     #[inline]
     pub const fn handle_received(&mut self, segment: &Segment) -> Received {
         if self.is_acceptable(segment) {
-            return self.accept(segment);
+            self.accept(segment)
+        } else {
+            Received::Ignored
         }
-        // A SYN on a connection that is known is not the one that opened it.
-        if segment.syn
-            && !self.known
-            && let Some((tsval, _)) = segment.timestamps
-        {
-            self.tsecr = tsval;
-        }
-        Received::Ignored
+    }
+
+    /// An acceptable segment arrived whose checksum is not known. That the peer's window is
+    /// closed, or open, is taken from it: if it is not so, the next segment says so.
+    #[cfg(feature = "smoltcp")]
+    #[inline]
+    pub(crate) const fn glance(&mut self, segment: &Segment) {
+        self.window_closed = segment.window == 0;
     }
 
     /// A segment arrived that [`is_acceptable`](Self::is_acceptable) holds of.
@@ -254,6 +256,13 @@ impl Flow {
             },
             unsent,
         })
+    }
+
+    /// The stack was seen to send a segment that tells the numbers.
+    #[cfg(feature = "smoltcp")]
+    #[inline]
+    pub(crate) const fn is_known(&self) -> bool {
+        self.known
     }
 
     /// What the stack acknowledged last, if it has acknowledged anything yet.

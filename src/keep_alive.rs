@@ -44,7 +44,8 @@ const RETRY_MICROS: u64 = 500_000;
 /// - **K7** Any acceptable segment before the verdict ends the probing.
 /// - **K9** A verdict that fell due while nobody polled (the host slept) is not given: one more
 ///   probe is sent first.
-/// - **K10** A clock that steps back brings no deadline forward.
+/// - **K10** A clock that steps back brings no deadline forward; until it has caught up, nothing
+///   falls due.
 /// - **K11** While something is outstanding the optional user timeout decides, not the count.
 /// - **K14** A verdict is reported once, and is final until [`reset`](Self::reset).
 ///
@@ -319,6 +320,26 @@ impl KeepAlive {
     /// A machine that is off (RFC 9293 3.8.4, MUST-25).
     #[must_use]
     pub const fn new(config: Config) -> Self {
+        let mut machine = Self {
+            last_heard: Instant::ZERO,
+            flags: Flags::NONE,
+            unanswered: 0,
+            unsent: 0,
+            events: Events::NONE,
+            count: 0,
+            payload: ProbePayload::Empty,
+            owed_since: Instant::ZERO,
+            phase: Phase::Off,
+            idle_micros: 0,
+            interval_micros: 0,
+            user_timeout_micros: None,
+            counters: Counters::ZERO,
+        };
+        machine.store(config);
+        machine
+    }
+
+    const fn store(&mut self, config: Config) {
         let Config {
             idle_micros,
             interval_micros,
@@ -326,21 +347,11 @@ impl KeepAlive {
             count,
             payload,
         } = config;
-        Self {
-            last_heard: Instant::ZERO,
-            flags: Flags::NONE,
-            unanswered: 0,
-            unsent: 0,
-            events: Events::NONE,
-            count,
-            payload,
-            owed_since: Instant::ZERO,
-            phase: Phase::Off,
-            idle_micros,
-            interval_micros,
-            user_timeout_micros,
-            counters: Counters::ZERO,
-        }
+        self.idle_micros = idle_micros;
+        self.interval_micros = interval_micros;
+        self.user_timeout_micros = user_timeout_micros;
+        self.count = count;
+        self.payload = payload;
     }
 
     /// Switches on (MAY-5, MUST-24). Call it once the connection is synchronised; a listener
@@ -377,18 +388,7 @@ impl KeepAlive {
         if config == self.config() {
             return;
         }
-        let Config {
-            idle_micros,
-            interval_micros,
-            user_timeout_micros,
-            count,
-            payload,
-        } = config;
-        self.idle_micros = idle_micros;
-        self.interval_micros = interval_micros;
-        self.user_timeout_micros = user_timeout_micros;
-        self.count = count;
-        self.payload = payload;
+        self.store(config);
         self.rebase(now);
     }
 
@@ -496,6 +496,7 @@ impl KeepAlive {
     ///
     /// Afterwards [`poll_timeout`](Self::poll_timeout) is one interval away.
     pub fn handle_transmitted(&mut self, now: Instant, probe: Probe) {
+        // The token is spent: this probe cannot be handed back again.
         drop(probe);
         self.counters.probes_sent = self.counters.probes_sent.saturating_add(1);
         if let Phase::Wanted { .. } = self.phase {

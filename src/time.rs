@@ -7,9 +7,9 @@ const NANOS_PER_MICRO: u32 = 1_000;
 
 /// A moment, in microseconds since an arbitrary epoch (system start, say).
 ///
-/// The crate never reads a clock: every moment it works with was handed to it. Any clock will
-/// do that does not run backwards for longer than it takes to notice; see the rules of
-/// [`KeepAlive`](crate::KeepAlive) for what happens if it does. All arithmetic saturates.
+/// The crate never reads a clock: every moment it works with was handed to it. Any monotonic clock
+/// will do. One that steps back kills nobody, but everything falls due as much later as it stepped.
+/// All arithmetic saturates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant {

@@ -71,8 +71,9 @@ impl<const N: usize> Table<N> {
             let table = RefCell::new(&mut *self);
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
         }
-        let is_ask_blocked = !has_room || self.is_stalled;
-        let changed = self.serve_timers(now, iface, device, sockets, is_ask_blocked);
+        self.is_ask_blocked |= !has_room;
+        let changed = self.serve_timers(now, iface, device, sockets);
+        self.is_ask_blocked = false;
         if changed {
             // The RST has to be out before the application can reuse the socket.
             let table = RefCell::new(&mut *self);
@@ -134,7 +135,6 @@ impl<const N: usize> Table<N> {
         iface: &mut Interface,
         device: &mut D,
         sockets: &mut SocketSet<'_>,
-        is_ask_blocked: bool,
     ) -> bool {
         let is_stalled = self.is_stalled;
         let mut gave_up = false;
@@ -149,7 +149,10 @@ impl<const N: usize> Table<N> {
             if slot.handle != handle {
                 continue;
             }
-            let probe = if may_serve(slot, socket, self.now, is_ask_blocked) {
+            if self.is_ask_blocked && !slot.flow.is_known() {
+                slot.marks.set(Marks::ASK_BLOCKED);
+            }
+            let probe = if may_serve(slot, socket, self.now) {
                 serve_timer(slot, socket, self.now, is_stalled)
             } else {
                 slot.machine.put_off(self.now);
@@ -262,34 +265,32 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
         if was_opening {
             // The segment that completed the handshake: smoltcp believed it.
             slot.machine.handle_segment(now);
+            slot.marks.set(Marks::FRESH);
         }
         slot.machine.enable(now);
     }
     moved
 }
 
-/// Has smoltcp build a segment, to be read, where the numbers are not known for certain: because
-/// nothing of ours has passed since we watch, or because something may have passed that was not
-/// seen, if the interface was polled past us.
+/// Has smoltcp build a segment, to be read, when a round of probes begins: the numbers may not be
+/// known, if nothing of ours has passed since we watch, nor may they be right, if something has
+/// passed that was not seen because the interface was polled past us.
 ///
 /// smoltcp's own keep-alive does no harm, and the tap does not let it out. Set and cleared again
 /// at once, it is sent exactly once.
 fn ask(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
-    if slot.marks.has(Marks::SYNCHRONISED)
-        && (slot.flow.tcb(false).is_none() || is_round_due(slot, now))
-        && !is_busy(socket)
-        && socket.keep_alive().is_none()
-    {
+    let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
+    let is_wanted = if slot.flow.is_known() {
+        is_due && slot.machine.state() == State::Armed
+    } else {
+        is_due || slot.marks.has(Marks::FRESH)
+    };
+    slot.marks.clear(Marks::FRESH);
+    if is_wanted && !is_busy(socket) && socket.keep_alive().is_none() {
         socket.set_keep_alive(Some(ANY_INTERVAL));
         socket.set_keep_alive(None);
         slot.marks.set(Marks::LEARNING);
     }
-}
-
-/// The peer has been silent for long enough to be asked for the first time.
-fn is_round_due(slot: &Slot, now: Instant) -> bool {
-    slot.machine.state() == State::Armed
-        && slot.machine.poll_timeout().is_some_and(|due| due <= now)
 }
 
 fn how_it_ended(slot: &Slot, state: tcp::State, iface: &Interface) -> Ended {
@@ -322,22 +323,14 @@ fn how_it_ended(slot: &Slot, state: tcp::State, iface: &Interface) -> Ended {
 /// Whether the machine may be given its due. While the numbers are not known no probe can be
 /// built, and that must not be held against the peer: unless what keeps smoltcp from telling them
 /// is what would keep the probe from leaving.
-fn may_serve(
-    slot: &mut Slot,
-    socket: &tcp::Socket<'_>,
-    now: Instant,
-    is_ask_blocked: bool,
-) -> bool {
+fn may_serve(slot: &Slot, socket: &tcp::Socket<'_>, now: Instant) -> bool {
     let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
-    if !is_due || is_busy(socket) || slot.flow.tcb(false).is_some() {
+    if !is_due || is_busy(socket) || slot.flow.is_known() {
         return true;
     }
     if let Some(interval) = socket.keep_alive() {
         // smoltcp tells them with the next keep-alive of the application's own.
         return slot.machine.waits_for(now) > interval.into();
-    }
-    if is_ask_blocked {
-        slot.marks.set(Marks::ASK_BLOCKED);
     }
     slot.marks.has(Marks::ASK_BLOCKED)
 }

@@ -70,6 +70,9 @@ impl Marks {
     pub(super) const FIN_RECEIVED: u16 = 1 << 8;
     /// smoltcp was asked for a keep-alive and could not send it, for want of room or neighbour.
     pub(super) const ASK_BLOCKED: u16 = 1 << 9;
+    /// The handshake is just over: smoltcp can be asked for the numbers while the neighbour's
+    /// address is certainly known.
+    pub(super) const FRESH: u16 = 1 << 12;
     /// The configuration was replaced since the last poll, at a time that is not known.
     pub(super) const RECONFIGURED: u16 = 1 << 11;
     /// The user timeout runs from a moment to come, at which a blocked retransmission is certain.
@@ -100,19 +103,6 @@ impl Slot {
             marks: Marks(0),
             ended: None,
             machine: KeepAlive::new(config),
-        }
-    }
-
-    /// A segment with a good checksum arrived after which the connection's state may be another:
-    /// the socket has to be looked at, once the stack has.
-    #[cold]
-    fn expect_change(&mut self, segment: &Segment) {
-        if segment.rst {
-            self.marks.set(Marks::RESET_RECEIVED);
-        }
-        if segment.syn {
-            // Of a SYN, the flow takes the timestamp.
-            self.flow.handle_received(segment);
         }
     }
 
@@ -155,6 +145,8 @@ pub(super) struct Table<const N: usize> {
     pub(super) has_events: bool,
     /// Some slot is learning.
     pub(super) is_learning: bool,
+    /// Something stalled while some slot was learning: perhaps what it was asked for.
+    pub(super) is_ask_blocked: bool,
     /// Some slot has a user timeout.
     pub(super) has_user_timeout: bool,
     /// Something was to be sent during this poll and could not leave.
@@ -187,6 +179,7 @@ impl<const N: usize> Table<N> {
             is_urgent: false,
             has_events: false,
             is_learning: false,
+            is_ask_blocked: false,
             has_user_timeout: false,
             is_stalled: false,
             now: Instant::ZERO,
@@ -333,6 +326,7 @@ impl<const N: usize> Table<N> {
 
     fn note_stall(&mut self) {
         self.is_stalled = true;
+        self.is_ask_blocked |= self.is_learning;
         self.is_urgent |= self.has_user_timeout;
     }
 
@@ -354,10 +348,19 @@ impl<const N: usize> Table<N> {
         };
         let is_acceptable = slot.flow.is_acceptable(&segment);
         if segment.rst || segment.syn || segment.fin || !slot.marks.has(Marks::SYNCHRONISED) {
+            // The connection's state may be another, once the stack has seen the segment.
             self.wake_at = Instant::ZERO;
-            if !self.verifies_segment || tcp.is_segment_intact() {
-                slot.expect_change(&segment);
+            if segment.rst && (!self.verifies_segment || tcp.is_segment_intact()) {
+                slot.marks.set(Marks::RESET_RECEIVED);
             }
+        }
+        if !slot.flow.is_known() && !segment.rst && !segment.syn {
+            // Whether it is the peer's, the stack knows: by answering, it tells.
+            if !self.verifies_segment || tcp.is_segment_intact() {
+                slot.marks.set(Marks::UNPROVEN);
+                self.unproven = Some((position, self.now));
+            }
+            return;
         }
         if !is_acceptable {
             return;
@@ -365,8 +368,7 @@ impl<const N: usize> Table<N> {
         if self.verifies_segment {
             let can_wait = self.now.plus_micros(PROOF_MICROS) < self.wake_at;
             if tcp.tcp_len() > VERIFIED_LEN && can_wait {
-                // Should it be corrupt, the next segment corrects what the flow takes from it.
-                slot.flow.accept(&segment);
+                slot.flow.glance(&segment);
                 slot.marks.set(Marks::UNPROVEN);
                 self.unproven = Some((position, self.now));
                 return;
