@@ -1,8 +1,9 @@
 //! A peer whose power is cut, with Linux' defaults, in simulated time.
 //!
-//! Two smoltcp hosts share a serial line (no Ethernet, no ARP) with a latency of 10 ms. One connects, says something, is answered,
-//! and then both are idle. After an hour the peer loses its power. Nothing is sent that could
-//! tell; only the keep-alive finds out, 7875 s after the last segment, to the microsecond.
+//! Two smoltcp hosts share a serial line (no Ethernet, no ARP) with a latency of 10 ms. One
+//! connects, says something, is answered, and then both are idle. After an hour the peer loses its
+//! power. Nothing is sent that could tell; only the keep-alive finds out, 7875 s after the last
+//! segment, to the microsecond.
 //!
 //! Run it with `cargo run --example dead_peer`: no privileges, no flags, well under a second.
 

@@ -48,19 +48,24 @@
 //!
 //! # Caveats
 //!
-//! - All frames of the interface must pass through [`poll`](KeepAliveSet::poll): what
-//!   `Interface::poll` handles in between is not seen. A peer heard only there is asked again,
-//!   not given up unasked.
+//! - All frames of the interface should pass through [`poll`](KeepAliveSet::poll), of one device:
+//!   what `Interface::poll` handles in between is not seen. A peer heard only there is asked
+//!   again, not given up unasked.
 //! - A handle is smoltcp's: [`disable`](KeepAliveSet::disable) it before its socket is removed
 //!   from the set, or the next socket in that place inherits the keep-alive.
 //! - A connection counts from its handshake on. While it is being opened smoltcp's own
 //!   retransmissions, and `set_timeout`, are what there is.
-//! - smoltcp's `set_keep_alive` and `set_timeout` go on working beside ours. With both,
-//!   the application gets both kinds of probes, and a connection that smoltcp's timeout kills is
+//! - smoltcp's `set_keep_alive` and `set_timeout` go on working beside ours. With both, the
+//!   application gets both kinds of probes, and a connection that smoltcp's timeout kills is
 //!   reported as [`CloseReason::LocalAbort`].
+//! - Enabled on a connection that has long been silent and on which smoltcp's own keep-alive is
+//!   set, or was until just now, the first probe waits for smoltcp's next one: only that tells the
+//!   numbers. Switch that off before the connection is opened, or enable before.
 //! - A segment of more than 128 octets is believed once smoltcp has acknowledged it. If two
 //!   connections receive such segments within smoltcp's acknowledgement delay (10 ms), one of
 //!   them may count as heard up to that much later than it was.
+//! - If the device, or the neighbour, stops taking frames while something is in flight, smoltcp's
+//!   next retransmission is up to a minute away, and the user timeout may be that much late.
 //! - While the device cannot transmit, smoltcp keeps an aborted socket's RST, asks to be polled
 //!   at once, and [`poll_at`](KeepAliveSet::poll_at) here slows that down.
 
@@ -182,12 +187,18 @@ impl<const N: usize> KeepAliveSet<N> {
     }
 
     /// Leaves `handle` to itself, at once: not one more probe. No effect if it is not enabled.
+    ///
+    /// Its place is free at once, or, if smoltcp still has to hand out a segment that it was asked
+    /// for on behalf of the handle, when that has been swallowed.
     pub fn disable(&mut self, handle: SocketHandle) {
         self.table.disable(handle);
     }
 
     /// Polls the interface, and does what keep-alive has to do at `now`. Call it where
     /// `Interface::poll` would be called; the result means the same.
+    ///
+    /// The medium and the checksum capabilities of `device` are read at the first call, as smoltcp
+    /// reads them when the interface is made.
     ///
     /// Afterwards see [`poll_event`](Self::poll_event), then [`poll_at`](Self::poll_at).
     pub fn poll<D: Device + ?Sized>(
