@@ -1,0 +1,896 @@
+//! How a connection begins and ends, and what of the keep-alive outlives it.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a helper of a test may fail as a test does"
+)]
+
+mod harness;
+
+use std::time::Duration;
+
+use harness::{End, Kind, Mode, Scenario, Setup, Time, config, established, ms, s};
+use smoltcp::iface::{Config as InterfaceConfig, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Loopback, Medium};
+use smoltcp::socket::tcp::State as Tcp;
+use smoltcp::socket::{tcp, udp};
+use smoltcp::time::Instant;
+use smoltcp::wire::{EthernetAddress, HardwareAddress, Ieee802154Address};
+use tcp_keepalive::smoltcp::{CloseReason, EnableError, KeepAliveSet};
+use tcp_keepalive::{Config, Event, State};
+
+/// A whole round of silence from `heard` on, with `config(10, 2, 3)`.
+fn dies_after(t: &mut Scenario, heard: Time) {
+    t.until(heard + s(10)).nothing();
+    t.at(heard + s(10)).probe(1);
+    t.until(heard + s(12)).nothing();
+    t.at(heard + s(12)).probe(2);
+    t.at(heard + s(14)).probe(3);
+    t.until(heard + s(16)).nothing();
+    let verdict = t.at(heard + s(16)).timed_out();
+    assert_eq!(verdict.unanswered, 3);
+    t.at(heard + s(1000)).nothing();
+}
+
+// How it begins.
+
+/// Enabled before `connect`: time counts from the handshake.
+#[test]
+fn enabled_before_connect() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    dies_after(&mut t, s(0));
+}
+
+/// Enabled between `connect` and the handshake's end.
+#[test]
+fn enabled_while_connecting() {
+    let mut t = Setup::default().closed();
+    t.start_opening();
+    t.at(ms(5));
+    t.enable(config(10, 2, 3));
+    t.at(1);
+    t.silence_peer();
+    t.skip();
+    dies_after(&mut t, ms(20));
+}
+
+/// Enabled after the handshake: time counts from then.
+#[test]
+fn enabled_after_connect() {
+    let mut t = Setup::default().connected();
+    t.silence_peer();
+    t.enable(config(10, 2, 3));
+    dies_after(&mut t, s(0));
+}
+
+/// Enabled before `listen`: the connection that is accepted is kept alive.
+#[test]
+fn listeners_option_is_the_accepted_connections() {
+    let mut t = Setup::default().passive().established(config(10, 2, 3));
+    t.silence_peer();
+    dies_after(&mut t, s(0));
+}
+
+/// Enabled on an accepted connection.
+#[test]
+fn enabled_after_accept() {
+    let mut t = Setup::default().passive().connected();
+    t.silence_peer();
+    t.at(3).nothing();
+    t.enable(config(10, 2, 3));
+    dies_after(&mut t, s(3));
+}
+
+/// A listener has nobody to probe.
+#[test]
+fn listener_never_probes() {
+    let mut t = Setup::default().passive().closed();
+    t.enable(config(10, 2, 3));
+    t.socket().listen(80).unwrap();
+    t.at(10_000).nothing().is(Tcp::Listen);
+    assert_eq!(t.state(), Some(State::Disabled));
+    assert_eq!(t.close_reason(), None);
+    assert_eq!(t.last_heard(), None);
+}
+
+/// While a connection is being opened there are no probes and no verdicts: only SYNs.
+#[test]
+fn opening_is_smoltcps_affair() {
+    let mut t = Setup::default().closed();
+    t.cut();
+    t.enable(config(10, 2, 3));
+    t.start_opening();
+    t.at(100).is(Tcp::SynSent);
+    assert!(t.take_sent().iter().all(|sent| sent.tcp().unwrap().syn));
+    assert_eq!(t.state(), Some(State::Disabled));
+    assert_eq!(t.events(), []);
+}
+
+/// A handshake that the peer does not complete leaves a listener's socket as it was.
+#[test]
+fn half_open_handshake_is_not_probed() {
+    let mut t = Setup::default().passive().closed();
+    t.enable(config(10, 2, 3));
+    t.socket().listen(80).unwrap();
+    t.script().connect(80, false);
+    t.at(ms(10)).syn();
+    t.silence_peer();
+    t.at(100).is(Tcp::SynReceived);
+    assert!(t.take_sent().iter().all(|sent| sent.tcp().unwrap().syn));
+    assert_eq!(t.state(), Some(State::Disabled));
+}
+
+// Enabled late, on a connection that is silent ever since.
+
+/// The numbers of a probe are had without a frame: none leaves between enabling and the first
+/// probe, and that is right.
+#[test]
+fn enabling_late_sends_nothing_before_the_first_probe() {
+    for setup in [
+        Setup::default(),
+        Setup::default().passive(),
+        Setup::default().ipv6(),
+        Setup::default().timestamps(),
+        Setup::default().passive().timestamps().ipv6(),
+        Setup::default().ethernet(),
+        Setup::default().smoltcp_peer(),
+        Setup::default()
+            .ethernet()
+            .ipv6()
+            .smoltcp_peer()
+            .timestamps(),
+    ] {
+        let mut t = setup.connected();
+        t.at(20);
+        t.skip();
+        t.enable(config(10, 2, 3));
+        t.until(30).nothing();
+        t.at(30).probe(1);
+        t.at(31).alive();
+    }
+}
+
+/// The same after data has gone both ways unseen.
+#[test]
+fn enabling_late_after_data_went_both_ways() {
+    let mut t = Setup::default().connected();
+    t.write(100);
+    t.peer_says(33);
+    t.at(5);
+    t.skip();
+    t.enable(config(10, 2, 3));
+    t.until(15).nothing();
+    t.at(15).probe(1);
+    t.at(16).alive();
+}
+
+/// The same in `CLOSE_WAIT`, where the peer's FIN was not seen.
+#[test]
+fn enabling_late_in_close_wait() {
+    let mut t = Setup::default().connected();
+    t.peer_closes();
+    t.at(5).is(Tcp::CloseWait);
+    t.skip();
+    t.silence_peer();
+    t.enable(config(10, 2, 3));
+    dies_after(&mut t, s(5));
+}
+
+/// The same in `FIN_WAIT_2`, where neither our FIN nor its acknowledgement was seen.
+#[test]
+fn enabling_late_in_fin_wait_2() {
+    let mut t = Setup::default().connected();
+    t.socket().close();
+    t.at(5).is(Tcp::FinWait2);
+    t.skip();
+    t.silence_peer();
+    t.enable(config(10, 2, 3));
+    dies_after(&mut t, s(5));
+}
+
+/// The same while data is on its way, of which nothing was seen.
+#[test]
+fn enabling_late_with_data_in_flight() {
+    let mut t = Setup::default().connected();
+    t.write(10);
+    t.at(0).data(10);
+    t.at(ms(15)).nothing();
+    t.enable(config(10, 2, 3));
+    t.at(1).nothing();
+    t.until(s(10) + ms(15)).nothing();
+    t.at(s(10) + ms(20));
+    let sent = t.take_sent();
+    assert_eq!(sent.len(), 1);
+    assert!(sent[0].tcp().unwrap().is_pure_ack());
+    t.at(11).alive();
+}
+
+/// Enabled late, where the neighbour's address has been forgotten: it is asked for, and no
+/// segment leaves before the first probe.
+#[test]
+fn enabling_late_with_a_forgotten_neighbour() {
+    let mut t = Setup::default().ethernet().connected();
+    t.at(100);
+    t.skip();
+    t.enable(config(10, 2, 3));
+    t.until(110);
+    let sent = t.take_sent();
+    assert!(sent.iter().all(|sent| sent.kind == Kind::NeighborQuery));
+    t.at(111);
+    let segments: Vec<_> = t
+        .take_sent()
+        .into_iter()
+        .filter(|sent| sent.tcp().is_some())
+        .collect();
+    assert_eq!(segments.len(), 1);
+    assert!(segments[0].at <= s(110) + ms(20));
+    assert_eq!(segments[0].tcp().unwrap().payload, []);
+    t.alive();
+    assert_eq!(t.stats().probes_answered, 1);
+}
+
+/// The application's own setting of smoltcp's keep-alive survives.
+#[test]
+fn learning_leaves_smoltcps_setting_alone() {
+    let mut t = Setup::default().connected();
+    let own = Some(s(7).smoltcp());
+    t.socket().set_keep_alive(own);
+    t.at(0).smoltcp_probe();
+    t.enable(config(10, 2, 3));
+    t.at(1);
+    assert_eq!(t.socket().keep_alive(), own);
+
+    let mut t = Setup::default().connected();
+    t.at(1);
+    t.skip();
+    t.enable(config(10, 2, 3));
+    t.at(2).nothing();
+    assert_eq!(t.socket().keep_alive(), None);
+    t.at(11).probe(1);
+}
+
+/// The application's own setting of smoltcp's timeout survives, and is not set off by learning.
+#[test]
+fn learning_does_not_set_off_smoltcps_timeout() {
+    let mut t = Setup::default().connected();
+    t.silence_peer();
+    t.socket().set_timeout(Some(s(60).smoltcp()));
+    t.at(20).nothing();
+    t.enable(config(30, 20, 3));
+    t.until(50).nothing();
+    t.at(50).probe(1);
+    t.until(60).nothing();
+    t.at(60).rst();
+}
+
+// Disabled.
+
+/// Disabled while it is being probed: silence at once.
+#[test]
+fn disabled_while_probing() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    t.at(10).probe(1).at(11).nothing();
+    t.disable();
+    assert_eq!(t.state(), None);
+    t.at(1000).nothing().is(Tcp::Established);
+}
+
+/// Disabled while a probe waits for the neighbour's address: when that is found, no segment
+/// leaves.
+#[test]
+fn disabled_while_waiting_for_the_neighbour() {
+    let mut t = Setup::default().ethernet().established(config(100, 2, 3));
+    t.script().is_neighbor = false;
+    t.at(100).neighbor_query();
+    t.at(s(100) + ms(500)).nothing();
+    t.disable();
+    t.script().is_neighbor = true;
+    t.at(1000).is(Tcp::Established);
+    let sent = t.take_sent();
+    assert!(sent.iter().all(|sent| sent.kind == Kind::NeighborQuery));
+}
+
+/// Disabled while the numbers are being learned and the neighbour is missing: when it is found,
+/// no segment leaves.
+#[test]
+fn disabled_while_learning() {
+    let mut t = Setup::default().ethernet().connected();
+    t.at(100);
+    t.skip();
+    t.script().is_neighbor = false;
+    t.enable(config(10, 2, 3));
+    t.at(s(110) + ms(500));
+    t.disable();
+    assert_eq!(t.state(), None);
+    t.script().is_neighbor = true;
+    t.at(1000).is(Tcp::Established);
+    let sent = t.take_sent();
+    assert!(sent.iter().all(|sent| sent.kind == Kind::NeighborQuery));
+}
+
+/// Disabled and enabled again, while the numbers are being learned.
+#[test]
+fn disabled_and_enabled_again_while_learning() {
+    let mut t = Setup::default().ethernet().connected();
+    t.at(100);
+    t.skip();
+    t.script().is_neighbor = false;
+    t.enable(config(10, 2, 3));
+    t.at(s(110) + ms(500));
+    t.disable();
+    t.at(112);
+    t.enable(config(20, 2, 3));
+    t.script().is_neighbor = true;
+    t.until(132);
+    let sent = t.take_sent();
+    assert!(sent.iter().all(|sent| sent.kind == Kind::NeighborQuery));
+    t.at(133).alive();
+    let segments: Vec<_> = t
+        .take_sent()
+        .into_iter()
+        .filter(|sent| sent.tcp().is_some())
+        .collect();
+    assert_eq!(segments.len(), 1);
+    assert_eq!(segments[0].tcp().unwrap().payload, []);
+    assert_eq!(t.stats().probes_answered, 1);
+}
+
+/// Disabled and enabled again: time counts from then.
+#[test]
+fn disabled_and_enabled_again() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    t.at(10).probe(1).at(11).nothing();
+    t.disable();
+    t.at(50).nothing();
+    t.enable(config(10, 2, 3));
+    dies_after(&mut t, s(50));
+}
+
+/// To disable what is not enabled is no trouble.
+#[test]
+fn disabling_what_is_not_enabled() {
+    let mut t = Setup::default().connected();
+    t.disable();
+    t.disable();
+    t.at(100).nothing().is(Tcp::Established);
+}
+
+// What ends it, and what comes after.
+
+/// After a verdict the handle is kept alive in its next connection, active or passive.
+#[test]
+fn reuse_after_a_verdict() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    dies_after(&mut t, s(0));
+    t.script().connections.clear();
+    t.start_opening();
+    t.at(s(1000) + ms(30)).is(Tcp::Established);
+    assert_eq!(t.close_reason(), None);
+    t.silence_peer();
+    t.skip();
+    dies_after(&mut t, s(1000) + ms(20));
+    assert_eq!(t.stats().verdicts, 2);
+}
+
+/// A verdict on an accepted connection, and the same socket listens again.
+#[test]
+fn reuse_by_listening_after_a_verdict() {
+    let mut t = Setup::default().passive().established(config(10, 2, 3));
+    t.silence_peer();
+    dies_after(&mut t, s(0));
+    t.start_opening();
+    t.at(s(1000) + ms(50)).is(Tcp::Established);
+    t.silence_peer();
+    t.skip();
+    dies_after(&mut t, s(1000) + ms(30));
+}
+
+/// After both sides have closed.
+#[test]
+fn reuse_after_close() {
+    let mut t = established(config(10, 2, 3));
+    t.peer_closes();
+    t.at(1).is(Tcp::CloseWait);
+    t.socket().close();
+    t.at(2).is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::Closed));
+    t.script().connections.clear();
+    t.start_opening();
+    t.at(3).is(Tcp::Established);
+    t.silence_peer();
+    t.skip();
+    dies_after(&mut t, s(2) + ms(20));
+}
+
+/// After an abort.
+#[test]
+fn reuse_after_abort() {
+    let mut t = established(config(10, 2, 3));
+    t.socket().abort();
+    t.at(0).rst();
+    t.at(1);
+    assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+    t.script().connections.clear();
+    t.start_opening();
+    t.at(2).is(Tcp::Established);
+    t.silence_peer();
+    t.skip();
+    dies_after(&mut t, s(1) + ms(20));
+}
+
+/// Aborted and connected again without a poll in between: the old connection's time is not the
+/// new one's, and neither are its numbers.
+#[test]
+fn reuse_with_no_poll_between() {
+    let mut t = established(config(10, 2, 3));
+    t.at(9).nothing();
+    t.silence_peer();
+    t.socket().abort();
+    t.script().connections.clear();
+    t.start_opening();
+    t.at(s(9) + ms(30)).is(Tcp::Established);
+    t.silence_peer();
+    t.skip();
+    dies_after(&mut t, s(9) + ms(20));
+}
+
+/// A reset by the peer of an idle connection is told from one of a connection being probed.
+#[test]
+fn reset_while_idle() {
+    let mut t = established(config(10, 2, 3));
+    t.at(5).nothing();
+    t.forge(|segment| segment.rst = true);
+    t.at(6).nothing().is(Tcp::Closed);
+    let reason = CloseReason::PeerReset {
+        while_probing: false,
+    };
+    assert_eq!(t.close_reason(), Some(reason));
+    assert_eq!(t.events(), []);
+}
+
+/// A reset by the peer in answer to the second probe.
+#[test]
+fn reset_while_suspect() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    t.at(10).probe(1).at(11).nothing();
+    t.peer_does(Mode::Rebooted);
+    t.at(12).probe(2).at(13).nothing().is(Tcp::Closed);
+    let reason = CloseReason::PeerReset {
+        while_probing: true,
+    };
+    assert_eq!(t.close_reason(), Some(reason));
+    assert_eq!(t.stats().verdicts, 0);
+}
+
+/// A restarted peer answers data with a RST: nobody was being probed.
+#[test]
+fn reset_in_answer_to_data() {
+    let mut t = established(config(10, 2, 3));
+    t.at(5).nothing();
+    t.peer_does(Mode::Rebooted);
+    t.write(3);
+    t.at(5).data(3);
+    t.at(6).nothing().is(Tcp::Closed);
+    let reason = CloseReason::PeerReset {
+        while_probing: false,
+    };
+    assert_eq!(t.close_reason(), Some(reason));
+}
+
+/// Closed by us first.
+#[test]
+fn closed_by_us_first() {
+    let mut t = established(config(10, 2, 3));
+    t.at(1).nothing();
+    t.socket().close();
+    t.at(1).fin();
+    t.at(2).is(Tcp::FinWait2);
+    assert_eq!(t.close_reason(), None);
+    t.peer_closes();
+    t.at(3).is(Tcp::TimeWait);
+    assert_eq!(t.close_reason(), Some(CloseReason::Closed));
+    t.skip();
+    t.at(100).nothing().is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::Closed));
+}
+
+/// Closed by the peer first.
+#[test]
+fn closed_by_the_peer_first() {
+    let mut t = established(config(10, 2, 3));
+    t.peer_closes();
+    t.at(1).is(Tcp::CloseWait);
+    t.socket().close();
+    t.at(2).is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::Closed));
+}
+
+/// Closed by both at once.
+#[test]
+fn closed_by_both_at_once() {
+    let mut t = established(config(10, 2, 3));
+    t.at(1).nothing();
+    t.socket().close();
+    t.peer_closes();
+    t.at(2).is(Tcp::TimeWait);
+    assert_eq!(t.close_reason(), Some(CloseReason::Closed));
+}
+
+/// The peer dies with our FIN unacknowledged: the user timeout decides.
+#[test]
+fn unacknowledged_fin_runs_into_the_user_timeout() {
+    for closes_first in [true, false] {
+        let config = config(10, 2, 3).with_user_timeout(Duration::from_secs(6));
+        let mut t = established(config.unwrap());
+        if !closes_first {
+            t.peer_closes();
+        }
+        t.at(1);
+        t.skip();
+        t.silence_peer();
+        t.socket().close();
+        t.at(1).fin();
+        t.until(7);
+        t.skip();
+        t.at(7).timed_out_by_user_timeout();
+    }
+}
+
+/// Aborted by the application, idle or while the peer is being probed.
+#[test]
+fn aborted_by_the_application() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    t.at(10).probe(1).at(11).nothing();
+    t.socket().abort();
+    t.at(11).rst();
+    t.at(1000).nothing();
+    assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+}
+
+/// Aborted by the application after the peer has closed its side: both sides did not.
+#[test]
+fn aborted_in_close_wait() {
+    let mut t = established(config(10, 2, 3));
+    t.peer_closes();
+    t.at(1).is(Tcp::CloseWait);
+    t.socket().abort();
+    t.at(2).is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+}
+
+/// Aborted by the application after it has closed its own side, and the peer has not.
+#[test]
+fn aborted_in_fin_wait_2() {
+    let mut t = established(config(10, 2, 3));
+    t.socket().close();
+    t.at(1).is(Tcp::FinWait2);
+    t.socket().abort();
+    t.at(2).is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+}
+
+/// A FIN with a bad checksum closed nothing, and does not pass for a close afterwards.
+#[test]
+fn corrupted_fin_is_no_close() {
+    let mut t = established(config(10, 2, 3));
+    t.forge(|segment| {
+        segment.fin = true;
+        segment.checksum_ok = false;
+    });
+    t.at(1).is(Tcp::Established);
+    t.socket().abort();
+    t.at(2).is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+}
+
+/// A forged RST that smoltcp does not believe, in the very poll in which the application's abort
+/// takes effect, does not pass for the reason.
+#[test]
+fn forged_rst_is_not_the_reason_of_an_abort() {
+    let mut t = established(config(10, 2, 3));
+    t.forge(|segment| {
+        segment.rst = true;
+        segment.seq = segment.seq.wrapping_add(1_000_000);
+    });
+    t.until(ms(10)).nothing();
+    t.socket().abort();
+    t.at(1).is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+}
+
+/// A RST that we sent while the connection was being opened, to somebody who guessed wrong, is not
+/// the reason of its end.
+#[test]
+fn rst_sent_while_opening_is_not_the_reason_of_the_end() {
+    let mut t = Setup::default().passive().closed();
+    t.enable(config(10, 2, 3));
+    t.socket().listen(80).unwrap();
+    t.script().connect(80, false);
+    t.at(ms(10)).syn();
+    t.forge(|segment| segment.ack = Some(1));
+    t.at(1).is(Tcp::Established);
+    let rsts = t.take_sent();
+    assert!(rsts.iter().any(|sent| sent.tcp().unwrap().rst));
+    t.forge(|segment| segment.rst = true);
+    t.at(2).is(Tcp::Closed);
+    let reason = CloseReason::PeerReset {
+        while_probing: false,
+    };
+    assert_eq!(t.close_reason(), Some(reason));
+}
+
+/// A peer that has restarted opens the same connection anew. smoltcp does not answer that, and
+/// it is no sign of life; the next probe finds out.
+#[test]
+fn restarted_peer_connects_again() {
+    let mut t = Setup::default().passive().established(config(10, 2, 3));
+    t.at(5).nothing();
+    t.peer_does(Mode::Rebooted);
+    t.forge(|segment| {
+        segment.syn = true;
+        segment.ack = None;
+        segment.seq = segment.seq.wrapping_add(123_456);
+    });
+    t.until(10).nothing();
+    t.at(10).probe(1).at(11).is(Tcp::Closed);
+    let reason = CloseReason::PeerReset {
+        while_probing: true,
+    };
+    assert_eq!(t.close_reason(), Some(reason));
+}
+
+/// The last segment of the handshake is lost, and the peer repeats its own: the connection is
+/// kept alive all the same.
+#[test]
+fn lost_end_of_the_handshake() {
+    let mut t = Setup::default().smoltcp_peer().closed();
+    t.enable(config(10, 2, 3));
+    t.drop_next(|from, kind| {
+        from == End::Us && matches!(kind, Kind::Tcp(segment) if segment.is_pure_ack())
+    });
+    t.open();
+    t.at(5);
+    t.skip();
+    t.at(100).alive();
+    assert!(t.stats().probes_answered > 5);
+}
+
+/// The interface's address is taken away.
+#[test]
+fn address_lost() {
+    let mut t = established(config(10, 2, 3));
+    t.at(5).nothing();
+    t.host
+        .iface
+        .update_ip_addrs(|addresses| while addresses.pop().is_some() {});
+    t.at(1000).nothing().is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::AddressLost));
+}
+
+/// The interface's address is taken away while probes are being sent.
+#[test]
+fn address_lost_while_probing() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    t.at(10).probe(1).at(11).nothing();
+    t.host
+        .iface
+        .update_ip_addrs(|addresses| while addresses.pop().is_some() {});
+    t.at(1000).nothing().is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::AddressLost));
+}
+
+/// There is no reason while there is a connection, and none before there ever was one.
+#[test]
+fn no_reason_before_the_end() {
+    let mut t = Setup::default().closed();
+    t.enable(config(10, 2, 3));
+    assert_eq!(t.close_reason(), None);
+    t.open();
+    assert_eq!(t.close_reason(), None);
+    t.silence_peer();
+    t.at(15);
+    assert_eq!(t.close_reason(), None);
+}
+
+// Beside smoltcp's own.
+
+/// smoltcp's keep-alive goes on beside ours; its answers count for both.
+#[test]
+fn smoltcps_keep_alive_beside_ours() {
+    let mut t = established(config(10, 2, 3));
+    t.socket().set_keep_alive(Some(s(4).smoltcp()));
+    t.at(0).smoltcp_probe();
+    t.at(s(4) + ms(20)).smoltcp_probe();
+    t.at(s(8) + ms(40)).smoltcp_probe();
+    t.at(100).alive();
+    let sent = t.take_sent();
+    assert!(sent.iter().all(|sent| sent.tcp().unwrap().payload == [0]));
+    assert_eq!(t.stats().probes_sent, 0);
+    t.silence_peer();
+    t.at(200).is(Tcp::Closed);
+    assert!(matches!(t.close_reason(), Some(CloseReason::KeepAlive(_))));
+}
+
+/// smoltcp's keep-alive does not pass for a sign of life: with it, the verdict is in time.
+#[test]
+fn smoltcps_keep_alive_does_not_delay_the_verdict() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    t.socket().set_keep_alive(Some(s(3).smoltcp()));
+    t.until(16);
+    t.skip();
+    let verdict = t.at(16).timed_out();
+    assert_eq!(verdict.unanswered, 3);
+}
+
+/// smoltcp's timeout strikes when it would have without us.
+#[test]
+fn smoltcps_timeout_beside_ours() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    t.socket().set_timeout(Some(s(11).smoltcp()));
+    t.at(10).probe(1);
+    t.until(11).nothing();
+    t.at(11).rst().is(Tcp::Closed);
+    assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+    t.at(1000).nothing();
+}
+
+/// Our probes keep smoltcp's timeout from killing a peer that answers them.
+#[test]
+fn our_probes_satisfy_smoltcps_timeout() {
+    let mut t = established(config(10, 2, 3));
+    t.socket().set_timeout(Some(s(12).smoltcp()));
+    t.at(1000).alive();
+}
+
+// The set.
+
+/// A set takes as many handles as it has places, and one more after one was disabled.
+#[test]
+fn a_full_set_refuses() {
+    let (_, _, mut sockets, first) = loopback();
+    let second = sockets.add(tcp::Socket::new(buffer(), buffer()));
+    let mut keep_alive = KeepAliveSet::<1>::new();
+    assert_eq!(keep_alive.enable(first, Config::DEFAULT), Ok(()));
+    assert_eq!(keep_alive.enable(first, config(10, 2, 3)), Ok(()));
+    assert_eq!(
+        keep_alive.enable(second, Config::DEFAULT),
+        Err(EnableError::Full)
+    );
+    assert_eq!(keep_alive.state(second), None);
+    keep_alive.disable(first);
+    assert_eq!(keep_alive.enable(second, Config::DEFAULT), Ok(()));
+    assert_eq!(
+        keep_alive.enable(first, Config::DEFAULT),
+        Err(EnableError::Full)
+    );
+}
+
+/// A set without places refuses everything, and polls the interface all the same.
+#[test]
+fn an_empty_set_polls() {
+    let (mut iface, mut device, mut sockets, handle) = loopback();
+    let mut keep_alive = KeepAliveSet::<0>::new();
+    assert_eq!(
+        keep_alive.enable(handle, Config::DEFAULT),
+        Err(EnableError::Full)
+    );
+    keep_alive.poll(Instant::ZERO, &mut iface, &mut device, &mut sockets);
+    assert_eq!(
+        keep_alive.poll_at(Instant::ZERO, &mut iface, &sockets),
+        None
+    );
+    assert_eq!(keep_alive.poll_event(), None);
+}
+
+/// A handle that is not a TCP socket's is dropped.
+#[test]
+fn handle_that_is_not_tcp_is_dropped() {
+    let (mut iface, mut device, mut sockets, handle) = loopback();
+    let packets = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY], vec![0; 64]);
+    let other = sockets.add(udp::Socket::new(packets(), packets()));
+    let mut keep_alive = KeepAliveSet::<2>::new();
+    keep_alive.enable(other, Config::DEFAULT).unwrap();
+    keep_alive.enable(handle, Config::DEFAULT).unwrap();
+    keep_alive.poll(Instant::ZERO, &mut iface, &mut device, &mut sockets);
+    assert_eq!(keep_alive.state(other), None);
+    assert_eq!(keep_alive.state(handle), Some(State::Disabled));
+}
+
+/// A handle whose socket was removed is dropped, while it is being probed too.
+#[test]
+fn handle_that_was_removed_is_dropped() {
+    let mut t = Setup::default()
+        .connections(2)
+        .established(config(10, 2, 3));
+    t.silence_peer();
+    t.at(10).probe_on(0, 1).probe_on(1, 1);
+    let removed = t.host.handles[0];
+    t.host.sockets.remove(removed);
+    t.at(12);
+    let keep_alive = t.host.keep_alive.as_ref().unwrap();
+    assert_eq!(keep_alive.state(removed), None);
+    assert_eq!(keep_alive.close_reason(removed), None);
+    t.probe_on(1, 2).at(14).probe_on(1, 3).at(16).rst();
+    t.at(1000);
+    assert!(t.take_sent().is_empty());
+}
+
+/// Over IEEE 802.15.4, smoltcp cannot send probes: enabling is refused from the first poll on,
+/// and nothing panics.
+#[test]
+fn ieee_802_15_4_is_refused() {
+    let mut device = Loopback::new(Medium::Ieee802154);
+    let address = Ieee802154Address::Extended([2, 0, 0, 0, 0, 0, 0, 1]);
+    let mut config = InterfaceConfig::new(HardwareAddress::Ieee802154(address));
+    config.pan_id = Some(smoltcp::wire::Ieee802154Pan(1));
+    let mut iface = Interface::new(config, &mut device, Instant::ZERO);
+    let mut sockets = SocketSet::new(Vec::new());
+    let handle = sockets.add(tcp::Socket::new(buffer(), buffer()));
+    let mut keep_alive = KeepAliveSet::<2>::new();
+    keep_alive.enable(handle, Config::WINDOWS).unwrap();
+    for second in 0..10_000 {
+        let now = Instant::from_secs(second);
+        keep_alive.poll(now, &mut iface, &mut device, &mut sockets);
+        assert_eq!(keep_alive.poll_at(now, &mut iface, &sockets), None);
+    }
+    let other = sockets.add(tcp::Socket::new(buffer(), buffer()));
+    let refused = keep_alive.enable(other, Config::WINDOWS);
+    assert_eq!(refused, Err(EnableError::UnsupportedMedium));
+}
+
+/// Many connections one after the other leave nothing behind.
+#[test]
+fn a_thousand_connections_one_after_the_other() {
+    let mut t = established(config(10, 2, 3));
+    for _ in 0..1000 {
+        t.socket().abort();
+        let now = t.time();
+        t.at(now + ms(5));
+        t.script().connections.clear();
+        t.start_opening();
+        t.at(now + ms(50)).alive();
+        t.link.borrow_mut().trace.clear();
+        t.skip();
+    }
+    assert_eq!(t.stats().verdicts, 0);
+    assert_eq!(t.events(), []);
+}
+
+/// All events of a set of which nobody asked for a while are still there, one per kind.
+#[test]
+fn events_wait_to_be_read() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    t.at(16);
+    let events: Vec<_> = t.events().into_iter().map(|(_, event)| event).collect();
+    assert!(matches!(
+        events[..],
+        [Event::Suspect { unanswered: 1 }, Event::TimedOut(_)]
+    ));
+    let from_us = t.trace().iter().filter(|sent| sent.from == End::Us).count();
+    assert_eq!(from_us, 3 + 3);
+}
+
+fn buffer() -> tcp::SocketBuffer<'static> {
+    tcp::SocketBuffer::new(vec![0; 64])
+}
+
+fn loopback() -> (Interface, Loopback, SocketSet<'static>, SocketHandle) {
+    let mut device = Loopback::new(Medium::Ethernet);
+    let address = HardwareAddress::Ethernet(EthernetAddress([2, 0, 0, 0, 0, 1]));
+    let iface = Interface::new(InterfaceConfig::new(address), &mut device, Instant::ZERO);
+    let mut sockets = SocketSet::new(Vec::new());
+    let handle = sockets.add(tcp::Socket::new(buffer(), buffer()));
+    (iface, device, sockets, handle)
+}
