@@ -7,6 +7,11 @@
 //!
 //! Run it with `cargo run --example dead_peer`: no privileges, no flags, well under a second.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "simulated time is far from either end"
+)]
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -42,7 +47,7 @@ fn main() {
     let mut now = Instant::ZERO;
     loop {
         if now >= POWER_CUT && server.take().is_some() {
-            log.line(now, "the peer's power is cut");
+            Log::line(now, "the peer's power is cut");
         }
         if let Some(server) = &mut server {
             server
@@ -61,14 +66,14 @@ fn main() {
         log.probes(now, keep_alive.state(client.handle));
         while let Some((_, event)) = keep_alive.poll_event() {
             match event {
-                Event::Suspect { .. } => log.line(now, "the peer is suspected"),
-                Event::Recovered { .. } => log.line(now, "the peer is back"),
-                Event::TimedOut(verdict) => log.line(now, &format!("given up: {verdict}")),
+                Event::Suspect { .. } => Log::line(now, "the peer is suspected"),
+                Event::Recovered { .. } => Log::line(now, "the peer is back"),
+                Event::TimedOut(verdict) => Log::line(now, &format!("given up: {verdict}")),
                 _ => {}
             }
         }
         if let Some(CloseReason::KeepAlive(verdict)) = keep_alive.close_reason(client.handle) {
-            log.summary(&verdict);
+            Log::summary(&verdict);
             return;
         }
 
@@ -157,9 +162,10 @@ impl Host {
     fn echo(&mut self) {
         let socket = self.socket();
         let mut data = [0; 64];
-        if let Ok(length @ 1..) = socket.recv_slice(&mut data) {
+        let heard = socket.recv_slice(&mut data).unwrap_or(0);
+        if let Some(echo @ [_, ..]) = data.get(..heard) {
             socket
-                .send_slice(&data[..length])
+                .send_slice(echo)
                 .expect("an established socket can send");
         }
     }
@@ -261,7 +267,7 @@ struct Log {
 }
 
 impl Log {
-    fn line(&self, now: Instant, text: &str) {
+    fn line(now: Instant, text: &str) {
         let micros = now.total_micros();
         println!(
             "{:>5}.{:06} s  {text}",
@@ -277,14 +283,14 @@ impl Log {
             _ => 0,
         };
         if unanswered > self.unanswered {
-            self.line(now, &format!("probe {unanswered}"));
+            Self::line(now, &format!("probe {unanswered}"));
         } else if unanswered < self.unanswered && state == Some(State::Armed) {
-            self.line(now, "answered");
+            Self::line(now, "answered");
         }
         self.unanswered = unanswered;
     }
 
-    fn summary(&self, verdict: &Verdict) {
+    fn summary(verdict: &Verdict) {
         let limit = KeepAliveConfig::LINUX.detection_time();
         println!();
         println!(
