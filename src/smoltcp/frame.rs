@@ -314,10 +314,12 @@ fn sum(octets: &[u8]) -> u64 {
         return sum_words(header.as_chunks::<4>().0);
     }
     let (words, rest) = octets.as_chunks::<4>();
-    let mut last = [0; 4];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
+    let last = match *rest {
+        [] => return sum_words(words),
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c, ..] => [a, b, c, 0],
+    };
     sum_words(words).wrapping_add(u64::from(u32::from_ne_bytes(last)))
 }
 

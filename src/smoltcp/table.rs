@@ -346,7 +346,6 @@ impl<const N: usize> Table<N> {
         let (Some(slot), Some(segment)) = (self.slots.get_mut(position), tcp.segment()) else {
             return;
         };
-        let is_acceptable = slot.flow.is_acceptable(&segment);
         if segment.rst || segment.syn || segment.fin || !slot.marks.has(Marks::SYNCHRONISED) {
             // The connection's state may be another, once the stack has seen the segment.
             self.wake_at = Instant::ZERO;
@@ -354,20 +353,14 @@ impl<const N: usize> Table<N> {
                 slot.marks.set(Marks::RESET_RECEIVED);
             }
         }
-        if !slot.flow.is_known() && !segment.rst && !segment.syn {
-            // Whether it is the peer's, the stack knows: by answering, it tells.
-            if !self.verifies_segment || tcp.is_segment_intact() {
-                slot.marks.set(Marks::UNPROVEN);
-                self.unproven = Some((position, self.now));
+        if !slot.flow.is_acceptable(&segment) {
+            if !slot.flow.is_known() && !segment.rst && !segment.syn {
+                self.handle_received_unknown(position, tcp);
             }
             return;
         }
-        if !is_acceptable {
-            return;
-        }
         if self.verifies_segment {
-            let can_wait = self.now.plus_micros(PROOF_MICROS) < self.wake_at;
-            if tcp.tcp_len() > VERIFIED_LEN && can_wait {
+            if tcp.tcp_len() > VERIFIED_LEN && self.now.plus_micros(PROOF_MICROS) < self.wake_at {
                 slot.flow.glance(&segment);
                 slot.marks.set(Marks::UNPROVEN);
                 self.unproven = Some((position, self.now));
@@ -377,6 +370,7 @@ impl<const N: usize> Table<N> {
                 return;
             }
         }
+        slot.marks.clear(Marks::UNPROVEN);
         let received = slot.flow.accept(&segment);
         if received == Received::HeardNewAck && slot.marks.has(Marks::FIN_SENT) {
             self.wake_at = Instant::ZERO;
@@ -385,6 +379,19 @@ impl<const N: usize> Table<N> {
             self.heard_unsettled(position, self.now);
         } else {
             slot.machine.handle_segment(self.now);
+        }
+    }
+
+    /// A segment arrived on a connection whose numbers are not known. Whether it is the peer's, the
+    /// stack knows: by answering, it tells.
+    #[cold]
+    fn handle_received_unknown(&mut self, position: usize, tcp: &TcpFrame<'_>) {
+        if self.verifies_segment && !tcp.is_segment_intact() {
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(position) {
+            slot.marks.set(Marks::UNPROVEN);
+            self.unproven = Some((position, self.now));
         }
     }
 
