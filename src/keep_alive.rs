@@ -317,6 +317,11 @@ impl fmt::Display for Verdict {
 }
 
 impl KeepAlive {
+    /// How much of the machine [`handle_segment`](Self::handle_segment) reads or writes, unless it
+    /// is probing.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) const BYTES_TOUCHED_BY_SEGMENT: usize = core::mem::offset_of!(Self, unanswered);
+
     /// A machine that is off (RFC 9293 3.8.4, MUST-25).
     #[must_use]
     pub const fn new(config: Config) -> Self {

@@ -15,6 +15,9 @@ pub(super) struct Index<const N: usize> {
 type Position = Option<NonZeroU16>;
 
 impl<const N: usize> Index<N> {
+    /// What an entry adds to the index.
+    pub(super) const BYTES_PER_ENTRY: usize = 2 * size_of::<Position>();
+
     pub(super) const fn new() -> Self {
         const {
             assert!(N < u16::MAX as usize, "at most 65534 connections");

@@ -88,6 +88,7 @@ use ::smoltcp::phy::Device;
 use ::smoltcp::time;
 
 use self::convert::{Link, instant_in, instant_out};
+use self::index::Index;
 use self::table::{Ended, Slot, Table};
 use self::tap::Tap;
 use crate::{Cause, Config, Event, Instant, State, Stats, Verdict};
@@ -327,8 +328,11 @@ impl<const N: usize> KeepAliveSet<N> {
 
     /// The memory that one connection takes, in bytes, for those who plan theirs: the place in
     /// the table and its share of the index.
-    pub const BYTES_PER_CONNECTION: usize =
-        size_of::<Slot>() + 2 * size_of::<Option<core::num::NonZeroU16>>();
+    pub const BYTES_PER_CONNECTION: usize = size_of::<Slot>() + Index::<N>::BYTES_PER_ENTRY;
+
+    /// How much of that a received segment reads or writes, unless the peer is being probed. It
+    /// lies together, at the beginning.
+    pub const BYTES_TOUCHED_BY_SEGMENT: usize = Slot::BYTES_TOUCHED_BY_SEGMENT;
 
     fn slot(&self, handle: SocketHandle) -> Option<&Slot> {
         self.table.slot(handle)

@@ -1,5 +1,7 @@
 //! The connections, and what the frames that pass the tap do to them.
 
+use core::mem::offset_of;
+
 use ::smoltcp::iface::SocketHandle;
 use ::smoltcp::phy::DeviceCapabilities;
 use heapless::Vec;
@@ -95,6 +97,9 @@ impl Marks {
 }
 
 impl Slot {
+    pub(super) const BYTES_TOUCHED_BY_SEGMENT: usize =
+        offset_of!(Self, machine) + KeepAlive::BYTES_TOUCHED_BY_SEGMENT;
+
     fn new(handle: SocketHandle, config: Config) -> Self {
         Self {
             key: Key::NONE,
