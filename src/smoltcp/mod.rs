@@ -44,7 +44,7 @@
 //! is copied, delayed or changed. Probes leave through smoltcp itself, from a raw socket of ours,
 //! so that routing, neighbour discovery and checksum offload are smoltcp's. A verdict aborts the
 //! socket, and the RST is out before [`poll`](KeepAliveSet::poll) returns, however soon the
-//! socket is reused.
+//! socket is reused, unless the device or the neighbour does not take it.
 //!
 //! # Caveats
 //!
@@ -279,7 +279,8 @@ impl<const N: usize> KeepAliveSet<N> {
     /// [`poll`](Self::poll) until it is `None`; what is not read before the handle's next
     /// connection is lost.
     ///
-    /// After [`Event::TimedOut`] the socket is closed, the RST was sent, and it can be reused.
+    /// After [`Event::TimedOut`] the socket is closed and can be reused: the RST was sent, or, if
+    /// the device or the neighbour would not take it, waits in the socket until that is reused.
     #[must_use = "an event is reported once"]
     pub fn poll_event(&mut self) -> Option<(SocketHandle, Event)> {
         self.table.poll_event()
