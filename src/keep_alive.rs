@@ -685,12 +685,6 @@ impl KeepAlive {
         self.owed_since = earlier(self.owed_since, now);
     }
 
-    /// How long the peer has been silent, or the machine on.
-    #[cfg(feature = "smoltcp")]
-    pub(crate) const fn waits_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.last_heard)
-    }
-
     /// No probe can be built: as if it had fallen due while busy (K3).
     #[cfg(feature = "smoltcp")]
     pub(crate) fn put_off(&mut self, now: Instant) {

@@ -50,7 +50,8 @@
 //!
 //! - All frames of the interface should pass through [`poll`](KeepAliveSet::poll), of one device:
 //!   what `Interface::poll` handles in between is not seen. A peer heard only there is asked
-//!   again, not given up unasked.
+//!   again, not given up unasked; but the user timeout may count an answer that was not seen as
+//!   owed, and a connection that was opened unseen is not watched.
 //! - A handle is smoltcp's: [`disable`](KeepAliveSet::disable) it before its socket is removed
 //!   from the set, or the next socket in that place inherits the keep-alive.
 //! - A connection counts from its handshake on. While it is being opened smoltcp's own
@@ -60,7 +61,8 @@
 //!   reported as [`CloseReason::LocalAbort`].
 //! - Enabled on a connection that has long been silent and on which smoltcp's own keep-alive is
 //!   set, or was until just now, the first probe waits for smoltcp's next one: only that tells the
-//!   numbers. Switch that off before the connection is opened, or enable before.
+//!   numbers. Switch that off before the connection is opened, or enable before. While it is set,
+//!   frames that pass `Interface::poll` directly are not made up for either.
 //! - A segment of more than 128 octets is believed once smoltcp has acknowledged it. If two
 //!   connections receive such segments within smoltcp's acknowledgement delay (10 ms), one of
 //!   them may count as heard up to that much later than it was.

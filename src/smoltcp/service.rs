@@ -13,7 +13,7 @@ use super::frame::{Addr, Key};
 use super::table::{Ended, Marks, Slot, Table};
 use super::tap::Tap;
 use super::transmit::{Route, transmit};
-use crate::{Flow, Instant, SeqNumber, State, Tcb};
+use crate::{Flow, Instant, Probe, ProbePayload, SeqNumber, State, Tcb};
 
 /// smoltcp's retransmissions and window probes are at most this far apart (`RTTE_MAX_RTO`).
 const LONGEST_RETRANSMISSION_MICROS: u64 = 60_000_000;
@@ -71,9 +71,7 @@ impl<const N: usize> Table<N> {
             let table = RefCell::new(&mut *self);
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
         }
-        self.is_ask_blocked |= !has_room;
         let changed = self.serve_timers(now, iface, device, sockets);
-        self.is_ask_blocked = false;
         if changed {
             // The RST has to be out before the application can reuse the socket.
             let table = RefCell::new(&mut *self);
@@ -149,15 +147,19 @@ impl<const N: usize> Table<N> {
             if slot.handle != handle {
                 continue;
             }
-            if self.is_ask_blocked && !slot.flow.is_known() {
-                slot.marks.set(Marks::ASK_BLOCKED);
+            if is_short_of_numbers(slot, socket, self.now)
+                && self.could_send(position, now, iface, device, socket)
+            {
+                if let Some(slot) = self.slots.get_mut(position) {
+                    slot.machine.put_off(self.now);
+                }
+                position = position.saturating_add(1);
+                continue;
             }
-            let probe = if may_serve(slot, socket, self.now) {
-                serve_timer(slot, socket, self.now, is_stalled)
-            } else {
-                slot.machine.put_off(self.now);
-                None
+            let Some(slot) = self.slots.get_mut(position) else {
+                break;
             };
+            let probe = serve_timer(slot, socket, self.now, is_stalled);
             if let Some((probe, route)) = probe {
                 let left = self.while_sending(|table| {
                     let table = RefCell::new(table);
@@ -184,6 +186,31 @@ impl<const N: usize> Table<N> {
             position = position.saturating_add(1);
         }
         gave_up
+    }
+
+    /// Whether a segment to this socket's peer would leave now: it is sent, and kept back at the
+    /// last moment. If it would not, that the numbers are not known makes no difference, and the
+    /// attempt is one that could not leave (K4). If it would, their being unknown must not be held
+    /// against the peer.
+    fn could_send<D: Device + ?Sized>(
+        &mut self,
+        position: usize,
+        now: time::Instant,
+        iface: &mut Interface,
+        device: &mut D,
+        socket: &tcp::Socket<'_>,
+    ) -> bool {
+        let Some(route) = route(socket) else {
+            return false;
+        };
+        let probe = Probe::new(&unknown(false), ProbePayload::Empty);
+        self.rehearsing = Some(position);
+        let could = {
+            let table = RefCell::new(&mut *self);
+            transmit(now, iface, &mut Tap::new(device, &table), &probe, &route)
+        };
+        self.rehearsing = None;
+        could
     }
 
     /// Finds out when to serve next.
@@ -267,6 +294,8 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
             slot.machine.handle_segment(now);
             slot.marks.set(Marks::FRESH);
         }
+    }
+    if slot.marks.has(Marks::SYNCHRONISED) && !slot.marks.has(Marks::DROPPED) {
         slot.machine.enable(now);
     }
     moved
@@ -283,7 +312,8 @@ fn ask(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
     let is_wanted = if slot.flow.is_known() {
         is_due && slot.machine.state() == State::Armed
     } else {
-        is_due || slot.marks.has(Marks::FRESH)
+        // What came with the handshake is about to be acknowledged, and that tells as well.
+        is_due || slot.marks.has(Marks::FRESH) && socket.recv_queue() == 0
     };
     slot.marks.clear(Marks::FRESH);
     if is_wanted && !is_busy(socket) && socket.keep_alive().is_none() {
@@ -320,19 +350,12 @@ fn how_it_ended(slot: &Slot, state: tcp::State, iface: &Interface) -> Ended {
     }
 }
 
-/// Whether the machine may be given its due. While the numbers are not known no probe can be
-/// built, and that must not be held against the peer: unless what keeps smoltcp from telling them
-/// is what would keep the probe from leaving.
-fn may_serve(slot: &Slot, socket: &tcp::Socket<'_>, now: Instant) -> bool {
-    let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
-    if !is_due || is_busy(socket) || slot.flow.is_known() {
-        return true;
-    }
-    if let Some(interval) = socket.keep_alive() {
-        // smoltcp tells them with the next keep-alive of the application's own.
-        return slot.machine.waits_for(now) > interval.into();
-    }
-    slot.marks.has(Marks::ASK_BLOCKED)
+/// Something is due on a quiet connection whose numbers are not known, so that no probe can be
+/// built.
+fn is_short_of_numbers(slot: &Slot, socket: &tcp::Socket<'_>, now: Instant) -> bool {
+    !slot.flow.is_known()
+        && !is_busy(socket)
+        && slot.machine.poll_timeout().is_some_and(|due| due <= now)
 }
 
 /// Gives one machine its due. Returns the probe it wants sent, and where to.
@@ -341,7 +364,7 @@ fn serve_timer(
     socket: &tcp::Socket<'_>,
     now: Instant,
     is_stalled: bool,
-) -> Option<(crate::Probe, Route)> {
+) -> Option<(Probe, Route)> {
     let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
     if !is_due && !is_stalled && !slot.machine.is_wanting() {
         return None;
@@ -352,33 +375,41 @@ fn serve_timer(
     }
     let known = slot.flow.tcb(is_busy);
     let tcb = known.unwrap_or(unknown(is_busy));
-    if is_busy && is_stalled && !slot.flow.is_window_closed() {
+    if is_busy && is_stalled {
         note_blocked(slot, now);
     }
     slot.machine.handle_timeout(now, &tcb);
     let probe = slot.machine.poll_transmit(now, &tcb)?;
     // Without numbers there is nothing to send, and a probe that was offered did not leave.
     known?;
-    let route = Route {
+    Some((probe, route(socket)?))
+}
+
+fn route(socket: &tcp::Socket<'_>) -> Option<Route> {
+    Some(Route {
         local: socket.local_endpoint()?,
         remote: socket.remote_endpoint()?,
         hop_limit: socket.hop_limit().unwrap_or(DEFAULT_HOP_LIMIT),
-    };
-    Some((probe, route))
+    })
 }
 
-/// Something has stalled during this poll, and this connection, which has something to send and a
-/// window to send it into, may be what it was.
+/// Something has stalled during this poll, and it may have been something that this connection had
+/// to send.
 fn note_blocked(slot: &mut Slot, now: Instant) {
-    if !slot.flow.is_in_flight() {
+    let Slot {
+        flow,
+        marks,
+        machine,
+        ..
+    } = slot;
+    if flow.is_known() && !flow.is_in_flight() && !flow.is_window_closed() {
         // What is queued would have gone out at once.
-        slot.machine.handle_blocked(now);
-    } else if slot.machine.changes_debt(now) {
-        // What is in flight goes out again when smoltcp's timer says so, which is not known, but
-        // no later than this. If it does leave, the peer owes from then.
-        slot.marks.set(Marks::DEBT_AHEAD);
-        slot.machine
-            .handle_blocked(now.plus_micros(LONGEST_RETRANSMISSION_MICROS));
+        machine.handle_blocked(now);
+    } else if machine.changes_debt(now) {
+        // What is in flight, or waits for a window, goes out when smoltcp's timer says so, which is
+        // not known, but no later than this. If it does leave, the peer owes from then.
+        marks.set(Marks::DEBT_AHEAD);
+        machine.handle_blocked(now.plus_micros(LONGEST_RETRANSMISSION_MICROS));
     }
 }
 

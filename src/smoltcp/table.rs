@@ -70,15 +70,13 @@ impl Marks {
     pub(super) const RESET_SENT: u16 = 1 << 7;
     /// smoltcp has accepted a FIN of the peer's.
     pub(super) const FIN_RECEIVED: u16 = 1 << 8;
-    /// smoltcp was asked for a keep-alive and could not send it, for want of room or neighbour.
-    pub(super) const ASK_BLOCKED: u16 = 1 << 9;
     /// The handshake is just over: smoltcp can be asked for the numbers while the neighbour's
     /// address is certainly known.
-    pub(super) const FRESH: u16 = 1 << 12;
+    pub(super) const FRESH: u16 = 1 << 11;
     /// The configuration was replaced since the last poll, at a time that is not known.
-    pub(super) const RECONFIGURED: u16 = 1 << 11;
+    pub(super) const RECONFIGURED: u16 = 1 << 10;
     /// The user timeout runs from a moment to come, at which a blocked retransmission is certain.
-    pub(super) const DEBT_AHEAD: u16 = 1 << 10;
+    pub(super) const DEBT_AHEAD: u16 = 1 << 9;
 
     #[inline]
     pub(super) const fn has(self, mark: u16) -> bool {
@@ -150,8 +148,8 @@ pub(super) struct Table<const N: usize> {
     pub(super) has_events: bool,
     /// Some slot is learning.
     pub(super) is_learning: bool,
-    /// Something stalled while some slot was learning: perhaps what it was asked for.
-    pub(super) is_ask_blocked: bool,
+    /// What is sent for this slot must not leave: it is only tried whether it could.
+    pub(super) rehearsing: Option<usize>,
     /// Some slot has a user timeout.
     pub(super) has_user_timeout: bool,
     /// Something was to be sent during this poll and could not leave.
@@ -184,7 +182,7 @@ impl<const N: usize> Table<N> {
             is_urgent: false,
             has_events: false,
             is_learning: false,
-            is_ask_blocked: false,
+            rehearsing: None,
             has_user_timeout: false,
             is_stalled: false,
             now: Instant::ZERO,
@@ -217,10 +215,7 @@ impl<const N: usize> Table<N> {
                         slot.machine.set_config(self.now, config);
                         slot.marks.set(Marks::RECONFIGURED);
                     }
-                    if slot.marks.has(Marks::DROPPED) {
-                        slot.marks.clear(Marks::DROPPED);
-                        slot.machine.enable(self.now);
-                    }
+                    slot.marks.clear(Marks::DROPPED);
                 }
                 true
             }
@@ -331,7 +326,6 @@ impl<const N: usize> Table<N> {
 
     fn note_stall(&mut self) {
         self.is_stalled = true;
-        self.is_ask_blocked |= self.is_learning;
         self.is_urgent |= self.has_user_timeout;
     }
 
@@ -499,15 +493,25 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Reads a segment that smoltcp was asked for only to be read. Returns whether `frame` is
-    /// one, and so must not leave.
-    pub(super) fn learn(&mut self, frame: &[u8]) -> bool {
+    /// Looks at a short frame before it leaves. Returns whether it must not: because it is the
+    /// segment that smoltcp was asked for only to be read, or was sent only to be tried.
+    pub(super) fn intercept(&mut self, frame: &[u8]) -> bool {
         let Some(tcp) = TcpFrame::find(self.link, frame) else {
             return false;
         };
-        let found = self.find(&tcp.sent_key());
-        let slot = found.and_then(|position| self.slots.get_mut(position));
-        let (Some(slot), Some(segment)) = (slot, tcp.segment()) else {
+        let Some(position) = self.find(&tcp.sent_key()) else {
+            return false;
+        };
+        let is_intercepted = self.rehearsing == Some(position) || self.learn(position, &tcp);
+        if is_intercepted {
+            self.device.offered = false;
+        }
+        is_intercepted
+    }
+
+    /// Reads the numbers from smoltcp's own keep-alive. Returns whether it is one.
+    fn learn(&mut self, position: usize, tcp: &TcpFrame<'_>) -> bool {
+        let (Some(slot), Some(segment)) = (self.slots.get_mut(position), tcp.segment()) else {
             return false;
         };
         let is_keep_alive =
@@ -518,14 +522,14 @@ impl<const N: usize> Table<N> {
         slot.flow.handle_sent(&segment);
         // The octet lies below SND.NXT: nothing is in flight.
         slot.flow.handle_quiet();
-        slot.marks.clear(Marks::LEARNING | Marks::ASK_BLOCKED);
-        self.device.offered = false;
+        slot.marks.clear(Marks::LEARNING);
         true
     }
 
+    /// Whether short frames have to be looked at before they leave.
     #[inline]
-    pub(super) const fn is_learning(&self) -> bool {
-        self.is_learning
+    pub(super) const fn intercepts(&self) -> bool {
+        self.is_learning || self.rehearsing.is_some()
     }
 
     #[inline]

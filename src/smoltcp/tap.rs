@@ -115,8 +115,8 @@ impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
             table,
             is_reply,
         } = self;
-        if len <= KEEP_ALIVE_FRAME_LEN && with(table, |table| table.is_learning()) == Some(true) {
-            return consume_learning(inner, table, is_reply, len, f);
+        if len <= KEEP_ALIVE_FRAME_LEN && with(table, |table| table.intercepts()) == Some(true) {
+            return consume_inspected(inner, table, is_reply, len, f);
         }
         inner.consume(len, |frame| {
             let result = f(frame);
@@ -130,9 +130,9 @@ impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
     }
 }
 
-/// Lets the stack write into a buffer of ours, and passes on what it wrote unless that is the
-/// segment which was asked for only to be read.
-fn consume_learning<T: phy::TxToken, R, const N: usize>(
+/// Lets the stack write into a buffer of ours, and passes on what it wrote unless the table keeps
+/// it back.
+fn consume_inspected<T: phy::TxToken, R, const N: usize>(
     inner: T,
     table: &RefCell<&mut Table<N>>,
     is_reply: bool,
@@ -142,7 +142,7 @@ fn consume_learning<T: phy::TxToken, R, const N: usize>(
     let mut buffer = [0; KEEP_ALIVE_FRAME_LEN];
     let (frame, _) = buffer.split_at_mut(len.min(KEEP_ALIVE_FRAME_LEN));
     let result = f(frame);
-    if with(table, |table| table.learn(frame)) != Some(true) {
+    if with(table, |table| table.intercept(frame)) != Some(true) {
         inner.consume(len, |out| {
             for (to, from) in out.iter_mut().zip(frame.iter()) {
                 *to = *from;
