@@ -685,6 +685,18 @@ impl KeepAlive {
         self.owed_since = earlier(self.owed_since, now);
     }
 
+    /// The peer owes us an answer, now or from a moment to come.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) const fn is_owed(&self) -> bool {
+        self.flags.has(Flags::OWED)
+    }
+
+    /// When the peer was last heard, or the machine switched on.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) const fn silent_since(&self) -> Instant {
+        self.last_heard
+    }
+
     /// No probe can be built: as if it had fallen due while busy (K3).
     #[cfg(feature = "smoltcp")]
     pub(crate) fn put_off(&mut self, now: Instant) {

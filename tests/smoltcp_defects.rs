@@ -549,3 +549,17 @@ fn e17_restarted_peer_is_reported_as_reset_while_probing() {
     assert_eq!(t.close_reason(), Some(reason));
     assert_eq!(t.state(), Some(State::Disabled));
 }
+
+/// E5: with the idle time as long as the interval, the probes still come first, one after the
+/// other.
+#[test]
+fn e5_equal_times_are_waited_for_one_after_the_other() {
+    let mut t = established(config(60, 60, 2));
+    t.silence_peer();
+    t.until(60).nothing();
+    t.at(60).probe(1);
+    t.until(120).nothing();
+    t.at(120).probe(2);
+    t.until(180).nothing();
+    t.at(180).timed_out();
+}

@@ -62,8 +62,9 @@ fn enabled_while_connecting() {
 fn enabled_after_connect() {
     let mut t = Setup::default().connected();
     t.silence_peer();
+    t.at(3).nothing();
     t.enable(config(10, 2, 3));
-    dies_after(&mut t, s(0));
+    dies_after(&mut t, s(3));
 }
 
 /// Enabled before `listen`: the connection that is accepted is kept alive.
@@ -546,13 +547,17 @@ fn unacknowledged_fin_runs_into_the_user_timeout() {
 /// Aborted by the application, idle or while the peer is being probed.
 #[test]
 fn aborted_by_the_application() {
-    let mut t = established(config(10, 2, 3));
-    t.silence_peer();
-    t.at(10).probe(1).at(11).nothing();
-    t.socket().abort();
-    t.at(11).rst();
-    t.at(1000).nothing();
-    assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+    let mut idle = established(config(10, 2, 3));
+    idle.at(5).nothing();
+    let mut probing = established(config(10, 2, 3));
+    probing.silence_peer();
+    probing.at(10).probe(1).at(11).nothing();
+    for t in [&mut idle, &mut probing] {
+        t.socket().abort();
+        t.now().rst();
+        t.at(1000).nothing();
+        assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+    }
 }
 
 /// Aborted by the application after the peer has closed its side: both sides did not.

@@ -375,7 +375,9 @@ fn serve_timer(
     }
     let known = slot.flow.tcb(is_busy);
     let tcb = known.unwrap_or(unknown(is_busy));
-    if is_busy && is_stalled {
+    if is_busy && slot.flow.is_window_closed() {
+        note_closed(slot, now);
+    } else if is_busy && is_stalled {
         note_blocked(slot, now);
     }
     slot.machine.handle_timeout(now, &tcb);
@@ -402,14 +404,28 @@ fn note_blocked(slot: &mut Slot, now: Instant) {
         machine,
         ..
     } = slot;
-    if flow.is_known() && !flow.is_in_flight() && !flow.is_window_closed() {
+    if flow.is_known() && !flow.is_in_flight() {
         // What is queued would have gone out at once.
         machine.handle_blocked(now);
     } else if machine.changes_debt(now) {
-        // What is in flight, or waits for a window, goes out when smoltcp's timer says so, which is
-        // not known, but no later than this. If it does leave, the peer owes from then.
+        // What is in flight goes out again when smoltcp's timer says so, which is not known, but no
+        // later than this. If it does leave, the peer owes from then.
         marks.set(Marks::DEBT_AHEAD);
         machine.handle_blocked(now.plus_micros(LONGEST_RETRANSMISSION_MICROS));
+    }
+}
+
+/// The peer's window is closed. smoltcp asks again within a minute of hearing it: then the peer owes
+/// from then. If it cannot, or if a segment was in flight when the window closed, in which case it
+/// forgets to, the peer owes from when it should have been asked.
+fn note_closed(slot: &mut Slot, now: Instant) {
+    if !slot.machine.is_owed() {
+        let asked_by = slot
+            .machine
+            .silent_since()
+            .plus_micros(LONGEST_RETRANSMISSION_MICROS);
+        slot.marks.set(Marks::DEBT_AHEAD);
+        slot.machine.handle_blocked(asked_by.max(now));
     }
 }
 

@@ -1,0 +1,232 @@
+//! What is not known must not be held against the peer, and must not keep a dead one alive.
+//!
+//! The numbers of a connection may not be known when a probe is due, a segment may not be verified
+//! when a verdict is, and a stall may have been anybody's.
+
+mod harness;
+
+use std::time::Duration;
+
+use harness::{Mode, Scenario, Setup, config, established, ms, s};
+use smoltcp::socket::tcp::State as Tcp;
+use tcp_keepalive::{Cause, Config, Event, State};
+
+fn with_user_timeout(config: Config, seconds: u64) -> Config {
+    config
+        .with_user_timeout(Duration::from_secs(seconds))
+        .expect("the timeout is valid")
+}
+
+/// A connection on which smoltcp's own keep-alive was set, of `seconds`, before ours is enabled.
+fn with_own_keep_alive(seconds: i64) -> Scenario {
+    let mut t = Setup::default().connected();
+    t.socket().set_keep_alive(Some(s(seconds).smoltcp()));
+    t.at(1);
+    t.skip();
+    t
+}
+
+/// A segment of any length saves its sender from a verdict that falls before it is acknowledged.
+#[test]
+fn k7_long_segment_just_before_the_verdict_saves_the_peer() {
+    for len in [100, 400] {
+        let mut t = established(config(10, 2, 3));
+        t.peer_does(Mode::Silent);
+        t.at(s(15) + ms(985));
+        t.peer_says(len);
+        t.at(20);
+        assert_eq!(t.stats().verdicts, 0, "{len} octets: {}", t.story());
+        assert_eq!(t.last_heard(), Some(s(15) + ms(995)));
+    }
+}
+
+/// Numbers that only smoltcp's next keep-alive can tell, because the application's own is set, are
+/// waited for.
+#[test]
+fn live_peer_behind_smoltcps_own_keep_alive_is_kept() {
+    let mut t = with_own_keep_alive(60);
+    t.enable(config(10, 2, 3));
+    t.at(100).alive();
+}
+
+/// So are they if that was switched off, and its last keep-alive is still to come.
+#[test]
+fn live_peer_behind_a_keep_alive_just_switched_off_is_kept() {
+    let mut t = with_own_keep_alive(60);
+    t.socket().set_keep_alive(None);
+    t.enable(config(10, 2, 3));
+    t.at(100).alive();
+}
+
+/// So are they if its interval was lowered, which smoltcp heeds no sooner than the old one is over.
+#[test]
+fn live_peer_behind_a_lowered_keep_alive_is_kept() {
+    let mut t = with_own_keep_alive(3600);
+    t.socket().set_keep_alive(Some(s(10).smoltcp()));
+    t.enable(config(15, 2, 3));
+    t.at(100);
+    assert_eq!(t.stats().verdicts, 0, "{}", t.story());
+}
+
+/// A device without room at the very moment at which they are wanted changes nothing about that.
+#[test]
+fn momentary_block_is_not_held_against_the_peer() {
+    let mut t = with_own_keep_alive(60);
+    t.socket().set_keep_alive(None);
+    t.enable(config(10, 2, 3));
+    t.at(s(10) + ms(900));
+    t.block_transmitter();
+    t.at(s(11) + ms(100));
+    t.unblock_device();
+    t.at(100).alive();
+}
+
+/// Enabled late with the neighbour gone, a dead peer is found when it should be, whether or not
+/// its idle time keeps step with smoltcp's questions for the neighbour.
+#[test]
+fn neighbour_gone_before_enabling_is_found() {
+    for idle in [10_000, 10_300, 10_371] {
+        let config = Config::new(Duration::from_millis(idle), Duration::from_secs(2), 3);
+        let mut t = Setup::default().ethernet().connected();
+        t.at(100);
+        t.skip();
+        t.cut();
+        t.enable(config.expect("the configuration is valid"));
+        t.at(117);
+        assert_eq!(t.stats().verdicts, 1, "idle {idle} ms: {}", t.story());
+        assert_eq!(t.stats().unsent_attempts, 3);
+        assert!(t.host.worst_idle_polls <= 1);
+    }
+}
+
+/// The same with the device gone.
+#[test]
+fn device_gone_before_enabling_is_found() {
+    let mut t = Setup::default().connected();
+    t.at(5);
+    t.skip();
+    t.block_transmitter();
+    t.enable(config(10, 2, 3));
+    t.at(21);
+    assert_eq!(t.stats().unsent_attempts, 3, "{}", t.story());
+    assert_eq!(t.stats().verdicts, 1);
+    assert!(t.host.worst_idle_polls <= 1);
+}
+
+/// Enabled late, nothing is asked of the neighbour before a probe is due.
+#[test]
+fn late_enabling_asks_nothing_of_the_neighbour() {
+    let mut t = Setup::default().ethernet().connected();
+    t.at(100);
+    t.skip();
+    t.cut();
+    t.enable(config(1000, 2, 3));
+    t.until(1100).nothing_sent();
+}
+
+/// Disabled while smoltcp's keep-alive waits for the neighbour, and enabled again much later, a
+/// connection is given its idle time from then.
+#[test]
+fn k2_enabled_again_it_has_its_idle_time() {
+    let mut t = Setup::default().ethernet().connected();
+    t.at(70);
+    t.cut();
+    t.enable(config(10, 2, 3));
+    t.at(s(80) + ms(100));
+    t.disable();
+    t.repair();
+    t.sleep_until(200);
+    t.skip();
+    t.enable(config(10, 2, 3));
+    t.at(209);
+    assert_eq!(t.state(), Some(State::Armed), "{}", t.story());
+    assert_eq!(t.stats().probes_sent, 0);
+    t.at(211);
+    assert_eq!(t.stats().probes_sent, 1);
+}
+
+/// K11: enabled while it waits for a window, a connection owes nobody an answer to what was asked
+/// before.
+#[test]
+fn k11_enabled_behind_a_closed_window_nothing_is_owed() {
+    let mut t = Setup::default().connected();
+    t.at(1);
+    t.peer().window = 0;
+    t.peer_acks();
+    t.at(2);
+    t.write(50);
+    t.at(33);
+    t.enable(with_user_timeout(config(10, 2, 3), 3));
+    t.at(200);
+    assert_eq!(t.stats().verdicts, 0, "{}", t.story());
+}
+
+/// K11: what keeps another connection from sending is no debt of one that waits for a window.
+#[test]
+fn k11_another_connections_stall_is_no_debt() {
+    let mut t = Setup::default().connections(2).connected();
+    t.peer().window = 0;
+    t.peer_acks();
+    t.at(1);
+    t.write(100);
+    t.at(40);
+    t.enable(with_user_timeout(config(10, 2, 3), 3));
+    t.at(41);
+    t.block_transmitter();
+    let sent = t.host.socket(1).send_slice(&[b'w'; 10]);
+    assert_eq!(sent, Ok(10));
+    t.at(s(41) + ms(100));
+    t.unblock_device();
+    t.at(200);
+    assert_eq!(t.stats().verdicts, 0, "{}", t.story());
+}
+
+/// K11: window probes that can no longer leave are owed an answer from when they should have.
+#[test]
+fn k11_device_gone_behind_a_closed_window_is_found() {
+    let mut t = established(with_user_timeout(config(10, 2, 3), 10));
+    t.peer().window = 0;
+    t.peer_acks();
+    t.at(1);
+    t.write(100);
+    t.at(100);
+    t.block_device();
+    t.skip();
+    t.at(171);
+    assert_eq!(t.stats().verdicts, 1, "{}", t.story());
+}
+
+/// A segment in flight when the window closes makes smoltcp neither send it again nor probe the
+/// window.
+#[test]
+fn closed_with_data_in_flight_plain_smoltcp_stalls() {
+    let mut t = Setup::default().plain();
+    t.write(1);
+    t.at(0);
+    t.peer().window = 0;
+    t.peer_acks();
+    t.at(4000);
+    assert_eq!(t.poll_at(), None, "{}", t.story());
+    assert_eq!(t.host.socket(0).send_queue(), 1);
+}
+
+/// K11: a peer that dies then is found within a minute and the user timeout.
+#[test]
+fn k11_closed_with_data_in_flight_a_dead_peer_is_found() {
+    let limit = Config::detect_within(Duration::from_secs(30)).expect("the limit is valid");
+    let mut t = established(limit);
+    t.write(1);
+    t.at(0);
+    t.peer().window = 0;
+    t.peer_acks();
+    t.at(ms(50));
+    t.silence_peer();
+    t.at(s(70) + ms(50));
+    let (_, event) = *t.events().last().expect("there is a verdict");
+    assert!(
+        matches!(event, Event::TimedOut(verdict) if verdict.cause == Cause::UserTimeout),
+        "{}",
+        t.story()
+    );
+    t.is(Tcp::Closed);
+}
