@@ -142,8 +142,8 @@ impl Config {
         }
     }
 
-    /// As Redis has it: `interval` of idleness, then three probes a third of that apart (but at
-    /// least a second).
+    /// As Redis has it (`tcp-keepalive` in `redis.conf`, `anetKeepAlive`): `interval` of idleness,
+    /// then three probes a third of that apart, but at least a second.
     ///
     /// # Errors
     ///

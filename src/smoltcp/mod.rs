@@ -102,7 +102,7 @@ const BACKOFF_LAST_MICROS: u64 = 500_000;
 /// Keep-alive for up to `N` sockets of one smoltcp interface.
 ///
 /// See the [module](self) for how to use it. `N` is the number of handles that can be enabled at
-/// the same time; there is no allocation.
+/// the same time, 65534 at most; there is no allocation.
 #[derive(Debug)]
 pub struct KeepAliveSet<const N: usize> {
     table: Table<N>,
@@ -178,6 +178,8 @@ impl<const N: usize> KeepAliveSet<N> {
     /// # Errors
     ///
     /// [`EnableError::Full`], and [`EnableError::UnsupportedMedium`] once a poll has shown that.
+    #[doc(alias = "SO_KEEPALIVE")]
+    #[doc(alias = "set_keep_alive")]
     pub fn enable(&mut self, handle: SocketHandle, config: Config) -> Result<(), EnableError> {
         if self.table.link == Link::Unsupported {
             return Err(EnableError::UnsupportedMedium);
@@ -240,6 +242,7 @@ impl<const N: usize> KeepAliveSet<N> {
     /// While the device takes no frame, what the interface wants is put off by 10 ms, then 20, up
     /// to 500: until the device has room again, polling achieves nothing. Wake the loop sooner if
     /// the device has an interrupt for that.
+    #[must_use = "it says when to poll next"]
     pub fn poll_at(
         &mut self,
         now: time::Instant,
@@ -266,6 +269,7 @@ impl<const N: usize> KeepAliveSet<N> {
 
     /// How long to wait before calling [`poll`](Self::poll) next, if no frame arrives before:
     /// [`poll_at`](Self::poll_at) relative to `now`.
+    #[must_use = "it says when to poll next"]
     pub fn poll_delay(
         &mut self,
         now: time::Instant,
