@@ -519,10 +519,17 @@ impl<const N: usize> Table<N> {
         if !slot.marks.has(Marks::LEARNING) || !is_keep_alive {
             return false;
         }
+        let acknowledged = slot.flow.rcv_nxt();
         slot.flow.handle_sent(&segment);
         // The octet lies below SND.NXT: nothing is in flight.
         slot.flow.handle_quiet();
         slot.marks.clear(Marks::LEARNING);
+        // It also carries an acknowledgement that smoltcp was holding back; the one that leaves
+        // later will be no news.
+        let is_proof = acknowledged.is_some() && slot.flow.rcv_nxt() != acknowledged;
+        if slot.marks.has(Marks::UNPROVEN) && is_proof {
+            self.handle_proof(position);
+        }
         true
     }
 
