@@ -7,15 +7,10 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::{Mode, Scenario, Setup, config, established, ms, s};
+use harness::{Mode, Scenario, Setup, config, established, ms, s, with_user_timeout};
 use smoltcp::socket::tcp::State as Tcp;
+use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, Event, State};
-
-fn with_user_timeout(config: Config, seconds: u64) -> Config {
-    config
-        .with_user_timeout(Duration::from_secs(seconds))
-        .expect("the timeout is valid")
-}
 
 /// A connection on which smoltcp's own keep-alive was set, of `seconds`, before ours is enabled.
 fn with_own_keep_alive(seconds: i64) -> Scenario {
@@ -229,4 +224,122 @@ fn k11_closed_with_data_in_flight_a_dead_peer_is_found() {
         t.story()
     );
     t.is(Tcp::Closed);
+}
+
+/// A round of ours does not touch the application's own keep-alive.
+#[test]
+fn smoltcps_own_keep_alive_stays_as_it_was_set() {
+    let own = Some(s(60).smoltcp());
+    let mut t = Setup::default().closed();
+    t.enable(config(10, 2, 3));
+    t.open();
+    t.socket().set_keep_alive(own);
+    t.at(40);
+    assert_eq!(t.socket().keep_alive(), own);
+    assert!(t.stats().probes_answered >= 2, "{}", t.story());
+}
+
+/// On a connection whose numbers are not known, a segment counts when it arrived, once the stack
+/// has answered it.
+#[test]
+fn k2_what_the_stack_answers_was_heard() {
+    let mut t = Setup::default().connected();
+    t.at(1);
+    t.enable(config(10, 2, 3));
+    t.at(8);
+    t.peer_says(10);
+    t.at(s(17) + ms(900));
+    assert_eq!(t.last_heard(), Some(s(8) + ms(10)));
+    assert_eq!(t.stats().probes_sent, 0);
+    t.at(19);
+    assert_eq!(t.stats().probes_sent, 1);
+}
+
+/// K11: another connection's stall, between two retransmissions of ours, neither starts the user
+/// timeout nor puts it off beyond the second of them.
+#[test]
+fn k11_the_debt_starts_with_the_retransmission() {
+    let mut t = Setup::default()
+        .connections(2)
+        .established(with_user_timeout(config(100, 2, 3), 10));
+    t.socket().set_nagle_enabled(false);
+    t.peer_does(Mode::Silent);
+    t.at(1);
+    t.write(50);
+    t.at(s(1) + ms(20));
+    t.write(50);
+    t.at(s(1) + ms(100));
+    // The first half is acknowledged, and nothing is owed until the second is sent again.
+    t.peer().rcv_nxt += 50;
+    t.peer_acks();
+    t.at(s(1) + ms(200));
+    t.block_transmitter();
+    assert_eq!(t.host.socket(1).send_slice(b"x"), Ok(1));
+    t.at(s(1) + ms(300));
+    t.unblock_device();
+    t.at(60);
+    let events = t.events();
+    let (at, _) = *events.last().expect("there is a verdict");
+    assert!(s(12) < at && at < s(14), "{at:?}: {}", t.story());
+}
+
+/// K11: the loop is woken for a user timeout though nothing else falls due before.
+#[test]
+fn k11_the_user_timeout_wakes_the_loop() {
+    let mut t = established(with_user_timeout(config(1000, 2, 3), 5));
+    t.peer_does(Mode::Silent);
+    t.at(1);
+    t.write(10);
+    t.at(10);
+    let events = t.events();
+    assert_eq!(events.last().map(|(at, _)| *at), Some(s(6)));
+}
+
+/// Disabling one handle does not put off another that was enabled since the last poll.
+#[test]
+fn disabling_one_does_not_put_off_another() {
+    let mut t = Setup::default().connections(2).connected();
+    t.enable_on(1, config(10, 2, 3));
+    t.at(1);
+    t.enable_on(0, config(10, 2, 3));
+    let other = t.host.handles[1];
+    let set = t.host.keep_alive.as_mut().expect("it has one");
+    set.disable(other);
+    t.silence_peer();
+    t.at(18).is(Tcp::Closed);
+}
+
+/// K4: a question for the neighbour is not a probe that left.
+#[test]
+fn k4_a_question_for_the_neighbour_is_no_probe() {
+    let mut t = Setup::default().ethernet().established(config(100, 2, 3));
+    // While this is set the probe is the first to need the neighbour.
+    t.socket().set_keep_alive(Some(s(3600).smoltcp()));
+    t.at(20);
+    t.cut();
+    t.at(200);
+    assert_eq!(t.stats().probes_sent, 0);
+    assert_eq!(t.stats().unsent_attempts, 3);
+}
+
+/// A RST that smoltcp did not believe, or that was corrupted, is not why the connection ended.
+#[test]
+fn a_rst_that_was_not_believed_is_no_reason() {
+    for is_corrupted in [false, true] {
+        let mut t = established(config(10, 2, 3));
+        t.at(1);
+        t.forge(|segment| {
+            segment.rst = true;
+            segment.checksum_ok = !is_corrupted;
+            if !is_corrupted {
+                segment.seq = segment.seq.wrapping_add(1_000_000);
+            }
+        });
+        t.at(s(1) + ms(if is_corrupted { 5 } else { 500 }));
+        t.host.iface.update_ip_addrs(|addresses| {
+            addresses.clear();
+        });
+        t.at(100);
+        assert_eq!(t.close_reason(), Some(CloseReason::AddressLost));
+    }
 }

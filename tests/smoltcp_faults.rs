@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use harness::{End, Kind, Setup, config, established, ms, s, us};
+use harness::{End, Kind, Setup, config, established, ms, s, us, with_user_timeout};
 use smoltcp::iface::{Config as InterfaceConfig, Interface, PollResult, SocketSet};
 use smoltcp::phy::{Loopback, Medium};
 use smoltcp::socket::tcp;
@@ -24,10 +24,6 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use tcp_keepalive::smoltcp::KeepAliveSet;
 use tcp_keepalive::{Cause, Config, Event, State};
-
-fn with_user_timeout(config: Config, secs: u64) -> Config {
-    config.with_user_timeout(Duration::from_secs(secs)).unwrap()
-}
 
 // The device.
 

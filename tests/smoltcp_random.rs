@@ -13,7 +13,7 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::{End, Mode, Scenario, Setup, Time, config, ms, s};
+use harness::{End, Mode, Scenario, Setup, Time, config, ms, s, with_user_timeout};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
 use smoltcp::phy::Medium;
@@ -21,10 +21,6 @@ use smoltcp::socket::tcp;
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Config, Event, State};
-
-fn with_user_timeout(config: Config, secs: u64) -> Config {
-    config.with_user_timeout(Duration::from_secs(secs)).unwrap()
-}
 
 /// What may happen at either end, or between.
 #[derive(Clone, Debug)]

@@ -9,15 +9,10 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::{End, Mode, Setup, config, established, ms, s, us};
+use harness::{End, Mode, Setup, config, established, ms, s, us, with_user_timeout};
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, Event, ProbePayload, State};
-
-/// A configuration with a user timeout of that many seconds.
-fn with_user_timeout(config: Config, secs: u64) -> Config {
-    config.with_user_timeout(Duration::from_secs(secs)).unwrap()
-}
 
 // The time-table of a verdict.
 

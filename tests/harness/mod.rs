@@ -45,6 +45,6 @@ pub use host::Host;
 pub use link::{End, Fate, Sent};
 pub use scenario::Scenario;
 pub use script::Mode;
-pub use setup::{Setup, config, established, seed_for_isn};
+pub use setup::{Setup, config, established, seed_for_isn, with_user_timeout};
 pub use time::{Time, ms, s, us};
 pub use wire::{Kind, Segment};

@@ -112,6 +112,13 @@ pub fn config(idle: u64, interval: u64, count: u8) -> Config {
     Config::new(secs(idle), secs(interval), count).unwrap()
 }
 
+/// The same, with a user timeout of so many seconds.
+pub fn with_user_timeout(config: Config, timeout: u64) -> Config {
+    config
+        .with_user_timeout(std::time::Duration::from_secs(timeout))
+        .unwrap()
+}
+
 /// The default world, with a connection that was kept alive from before it was opened.
 pub fn established(config: Config) -> Scenario {
     Setup::default().established(config)
