@@ -691,6 +691,18 @@ impl KeepAlive {
         self.flags.has(Flags::OWED)
     }
 
+    /// The user timeout has struck, or strikes now.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) fn is_debt_due(&self, now: Instant) -> bool {
+        self.debt_due().is_some_and(|due| due <= now)
+    }
+
+    /// The peer was asked only now: what it owes, it owes from here.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) fn restart_debt(&mut self, now: Instant) {
+        self.owed_since = now;
+    }
+
     /// When the peer was last heard, or the machine switched on.
     #[cfg(feature = "smoltcp")]
     pub(crate) const fn silent_since(&self) -> Instant {

@@ -305,8 +305,7 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
 /// known, if nothing of ours has passed since we watch, nor may they be right, if something has
 /// passed that was not seen because the interface was polled past us.
 ///
-/// smoltcp's own keep-alive does no harm, and the tap does not let it out. Set and cleared again
-/// at once, it is sent exactly once.
+/// smoltcp's own keep-alive does no harm, and the tap does not let it out.
 fn ask(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
     let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
     let is_wanted = if slot.flow.is_known() {
@@ -317,8 +316,7 @@ fn ask(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
     };
     slot.marks.clear(Marks::FRESH);
     if is_wanted && !is_busy(socket) && socket.keep_alive().is_none() {
-        socket.set_keep_alive(Some(ANY_INTERVAL));
-        socket.set_keep_alive(None);
+        emit_keep_alive(socket);
         slot.marks.set(Marks::LEARNING);
     }
 }
@@ -361,7 +359,7 @@ fn is_short_of_numbers(slot: &Slot, socket: &tcp::Socket<'_>, now: Instant) -> b
 /// Gives one machine its due. Returns the probe it wants sent, and where to.
 fn serve_timer(
     slot: &mut Slot,
-    socket: &tcp::Socket<'_>,
+    socket: &mut tcp::Socket<'_>,
     now: Instant,
     is_stalled: bool,
 ) -> Option<(Probe, Route)> {
@@ -377,6 +375,9 @@ fn serve_timer(
     let tcb = known.unwrap_or(unknown(is_busy));
     if is_busy && slot.flow.is_window_closed() {
         note_closed(slot, now);
+        if !is_stalled {
+            nudge(slot, socket, now);
+        }
     } else if is_busy && is_stalled {
         note_blocked(slot, now);
     }
@@ -416,8 +417,7 @@ fn note_blocked(slot: &mut Slot, now: Instant) {
 }
 
 /// The peer's window is closed. smoltcp asks again within a minute of hearing it: then the peer owes
-/// from then. If it cannot, or if a segment was in flight when the window closed, in which case it
-/// forgets to, the peer owes from when it should have been asked.
+/// from then. If it has not by then, the peer owes from when it should have been asked.
 fn note_closed(slot: &mut Slot, now: Instant) {
     if !slot.machine.is_owed() {
         let asked_by = slot
@@ -426,6 +426,28 @@ fn note_closed(slot: &mut Slot, now: Instant) {
             .plus_micros(LONGEST_RETRANSMISSION_MICROS);
         slot.marks.set(Marks::DEBT_AHEAD);
         slot.machine.handle_blocked(asked_by.max(now));
+    }
+}
+
+/// Before a peer with a closed window is given up unasked, it is asked.
+///
+/// A segment that is in flight when the window closes makes smoltcp 0.14 forget to probe the window
+/// (RFC 9293 3.8.6.1 has it do so regularly). A keep-alive of its own asks as well, and the answer
+/// makes it remember.
+fn nudge(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
+    if slot.marks.has(Marks::DEBT_AHEAD) && slot.machine.is_debt_due(now) {
+        slot.marks.clear(Marks::DEBT_AHEAD);
+        slot.machine.restart_debt(now);
+        emit_keep_alive(socket);
+    }
+}
+
+/// Makes smoltcp send one keep-alive of its own: set and cleared again at once, it is sent exactly
+/// once. If the application has set its own, that is left alone, and sends itself.
+fn emit_keep_alive(socket: &mut tcp::Socket<'_>) {
+    if socket.keep_alive().is_none() {
+        socket.set_keep_alive(Some(ANY_INTERVAL));
+        socket.set_keep_alive(None);
     }
 }
 
