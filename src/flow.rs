@@ -181,8 +181,11 @@ impl Flow {
             self.tsecr = tsval;
         }
         self.window_closed = segment.window == 0;
+        // RFC 9293 3.10.7.4: of a segment that lies below the window only the sender is of interest;
+        // it is answered and dropped, and with it what it acknowledges.
+        let is_in_sequence = segment.end().distance_from(self.rcv_nxt) >= 0;
         match segment.ack {
-            Some(ack) if ack.distance_from(self.snd_una) > 0 => {
+            Some(ack) if is_in_sequence && ack.distance_from(self.snd_una) > 0 => {
                 self.snd_una = ack;
                 Received::HeardNewAck
             }
@@ -190,8 +193,8 @@ impl Flow {
         }
     }
 
-    /// Our stack sent a segment. Returns whether it asks for an answer: whether it occupies
-    /// sequence space that the peer has not acknowledged.
+    /// Our stack sent a segment. Returns whether it asks for an answer: data, a FIN, a window probe,
+    /// but neither a bare acknowledgement nor a keep-alive.
     #[inline]
     pub const fn handle_sent(&mut self, segment: &Segment) -> bool {
         if segment.rst {
@@ -223,7 +226,10 @@ impl Flow {
             self.tsval = tsval;
             self.tsecr = tsecr;
         }
-        end.0 != segment.seq.0 && end.distance_from(self.snd_una) > 0
+        // A keep-alive with an octet is old news. What cannot be one is not: should the flow believe
+        // an acknowledgement that the stack did not, the stack sends again, and it knows better.
+        let is_no_keep_alive = segment.fin || segment.len > 1;
+        is_no_keep_alive || segment.len == 1 && end.distance_from(self.snd_una) > 0
     }
 
     /// Whether `segment`, sent, is a keep-alive: it begins one octet below SND.NXT.

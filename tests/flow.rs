@@ -144,6 +144,26 @@ fn acknowledgements_are_heard() {
     assert_eq!(flow.tcb(false).unwrap().snd_una, SeqNumber(110));
 }
 
+/// What a segment below the window acknowledges is not taken from it: the stack drops it (RFC 9293
+/// 3.10.7.4). Its sender was heard all the same.
+#[test]
+fn acknowledgements_below_the_window_are_not_taken() {
+    let mut flow = in_flight();
+    let old = theirs(SeqNumber(890), SeqNumber(110));
+    assert_eq!(flow.handle_received(&old), Received::Heard);
+    let overlapping = Segment { len: 20, ..old };
+    assert_eq!(flow.handle_received(&overlapping), Received::HeardNewAck);
+}
+
+/// Should the flow believe an acknowledgement that the stack did not, a retransmission still asks
+/// for an answer.
+#[test]
+fn k11_what_the_stack_sends_again_asks_for_an_answer() {
+    let mut flow = in_flight();
+    flow.handle_received(&theirs(RCV, SeqNumber(110)));
+    assert!(flow.handle_sent(&ours(SND, 10)));
+}
+
 /// The acknowledgement number is believed from a window below SND.UNA up to SND.NXT, and not one
 /// octet beyond either end (RFC 5961 5.2).
 #[test]
@@ -208,7 +228,9 @@ fn k12_windows_span_the_seam() {
     });
     assert_eq!(flow.tcb(false).unwrap().snd_nxt, SeqNumber(3));
     let before = theirs(SeqNumber(u32::MAX), SeqNumber(2));
-    assert_eq!(flow.handle_received(&before), Received::HeardNewAck);
+    assert_eq!(flow.handle_received(&before), Received::Heard);
+    let next = theirs(SeqNumber(3), SeqNumber(2));
+    assert_eq!(flow.handle_received(&next), Received::HeardNewAck);
     assert!(!flow.is_acceptable(&theirs(SeqNumber(3), SeqNumber(4))));
 }
 

@@ -341,6 +341,22 @@ fn k4_a_question_for_the_neighbour_is_no_probe() {
     assert_eq!(t.stats().unsent_attempts, 3);
 }
 
+/// K11: an acknowledgement that smoltcp drops, because its segment is old, settles no debt for good.
+#[test]
+fn k11_an_acknowledgement_in_an_old_segment_settles_nothing() {
+    let mut t = established(with_user_timeout(config(100, 2, 3), 10));
+    t.silence_peer();
+    t.at(1);
+    t.write(200);
+    t.at(s(1) + ms(500));
+    t.forge(|segment| {
+        segment.seq = segment.seq.wrapping_sub(100);
+        segment.ack = segment.ack.map(|ack| ack.wrapping_add(200));
+    });
+    t.at(20);
+    assert_eq!(t.stats().verdicts, 1, "{}", t.story());
+}
+
 /// A RST that smoltcp did not believe, or that was corrupted, is not why the connection ended.
 #[test]
 fn a_rst_that_was_not_believed_is_no_reason() {
