@@ -30,8 +30,8 @@ const OUR_PORT: u16 = 49152;
 const PEER_PORT: u16 = 7;
 const PEER_ISN: TcpSeqNumber = TcpSeqNumber(-2);
 
-/// Longer than all that the peer says can take.
-const IDLE: core::time::Duration = core::time::Duration::from_secs(3600);
+/// Longer than all the steps together can take, waits of 65 s included.
+const IDLE: core::time::Duration = core::time::Duration::from_secs(2 * 3600);
 const INTERVAL: core::time::Duration = core::time::Duration::from_secs(10);
 const COUNT: u8 = 3;
 const MAX_STEPS: usize = 64;

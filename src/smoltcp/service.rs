@@ -305,7 +305,8 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
 /// known, if nothing of ours has passed since we watch, nor may they be right, if something has
 /// passed that was not seen because the interface was polled past us.
 ///
-/// smoltcp's own keep-alive does no harm, and the tap does not let it out.
+/// smoltcp's own keep-alive does no harm, and the tap does not let it out. Set and cleared again
+/// at once, it is sent exactly once.
 fn ask(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
     let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
     let is_wanted = if slot.flow.is_known() {
@@ -316,7 +317,8 @@ fn ask(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
     };
     slot.marks.clear(Marks::FRESH);
     if is_wanted && !is_busy(socket) && socket.keep_alive().is_none() {
-        emit_keep_alive(socket);
+        socket.set_keep_alive(Some(ANY_INTERVAL));
+        socket.set_keep_alive(None);
         slot.marks.set(Marks::LEARNING);
     }
 }
@@ -359,7 +361,7 @@ fn is_short_of_numbers(slot: &Slot, socket: &tcp::Socket<'_>, now: Instant) -> b
 /// Gives one machine its due. Returns the probe it wants sent, and where to.
 fn serve_timer(
     slot: &mut Slot,
-    socket: &mut tcp::Socket<'_>,
+    socket: &tcp::Socket<'_>,
     now: Instant,
     is_stalled: bool,
 ) -> Option<(Probe, Route)> {
@@ -373,13 +375,17 @@ fn serve_timer(
     }
     let known = slot.flow.tcb(is_busy);
     let tcb = known.unwrap_or(unknown(is_busy));
-    if is_busy && slot.flow.is_window_closed() {
-        note_closed(slot, now);
-        if !is_stalled {
-            nudge(slot, socket, now);
+    if is_busy {
+        if is_stalled && slot.flow.is_known() && !slot.flow.is_in_flight() {
+            note_blocked(slot, now);
         }
-    } else if is_busy && is_stalled {
-        note_blocked(slot, now);
+        note_unasked(slot, now);
+        if let Some(tcb) = known
+            && !is_stalled
+            && is_reminder_due(slot, now)
+        {
+            return Some((reminder(&tcb), route(socket)?));
+        }
     }
     slot.machine.handle_timeout(now, &tcb);
     let probe = slot.machine.poll_transmit(now, &tcb)?;
@@ -396,29 +402,18 @@ fn route(socket: &tcp::Socket<'_>) -> Option<Route> {
     })
 }
 
-/// Something has stalled during this poll, and it may have been something that this connection had
-/// to send.
+/// Something has stalled during this poll. What this connection has queued, and may send, would have
+/// gone out at once.
 fn note_blocked(slot: &mut Slot, now: Instant) {
-    let Slot {
-        flow,
-        marks,
-        machine,
-        ..
-    } = slot;
-    if flow.is_known() && !flow.is_in_flight() {
-        // What is queued would have gone out at once.
-        machine.handle_blocked(now);
-    } else if machine.changes_debt(now) {
-        // What is in flight goes out again when smoltcp's timer says so, which is not known, but no
-        // later than this. If it does leave, the peer owes from then.
-        marks.set(Marks::DEBT_AHEAD);
-        machine.handle_blocked(now.plus_micros(LONGEST_RETRANSMISSION_MICROS));
+    if !slot.flow.is_window_closed() {
+        slot.machine.handle_blocked(now);
     }
 }
 
-/// The peer's window is closed. smoltcp asks again within a minute of hearing it: then the peer owes
-/// from then. If it has not by then, the peer owes from when it should have been asked.
-fn note_closed(slot: &mut Slot, now: Instant) {
+/// smoltcp sends again what is in flight, and probes a closed window, when its timer says so. That is
+/// not known, but it is within a minute of when the peer was heard: then the peer owes, at the
+/// latest. If something leaves before, it owes from then.
+fn note_unasked(slot: &mut Slot, now: Instant) {
     if !slot.machine.is_owed() {
         let asked_by = slot
             .machine
@@ -429,26 +424,28 @@ fn note_closed(slot: &mut Slot, now: Instant) {
     }
 }
 
-/// Before a peer with a closed window is given up unasked, it is asked.
+/// The user timeout strikes, and nothing has left that asks the peer for an answer: if smoltcp does
+/// not ask, we have to.
 ///
-/// A segment that is in flight when the window closes makes smoltcp 0.14 forget to probe the window
-/// (RFC 9293 3.8.6.1 has it do so regularly). A keep-alive of its own asks as well, and the answer
-/// makes it remember.
-fn nudge(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
-    if slot.marks.has(Marks::DEBT_AHEAD) && slot.machine.is_debt_due(now) {
+/// smoltcp 0.14 forgets to probe a window that closes while something is in flight, or sends probes
+/// without an octet, which nobody answers (RFC 9293 3.8.6.1 has them carry one).
+fn is_reminder_due(slot: &mut Slot, now: Instant) -> bool {
+    let is_due = slot.marks.has(Marks::DEBT_AHEAD) && slot.machine.is_debt_due(now);
+    if is_due {
         slot.marks.clear(Marks::DEBT_AHEAD);
         slot.machine.restart_debt(now);
-        emit_keep_alive(socket);
     }
+    is_due
 }
 
-/// Makes smoltcp send one keep-alive of its own: set and cleared again at once, it is sent exactly
-/// once. If the application has set its own, that is left alone, and sends itself.
-fn emit_keep_alive(socket: &mut tcp::Socket<'_>) {
-    if socket.keep_alive().is_none() {
-        socket.set_keep_alive(Some(ANY_INTERVAL));
-        socket.set_keep_alive(None);
-    }
+/// A window probe of ours: it lies below all that is outstanding, so that it is answered whatever
+/// of that the peer has.
+fn reminder(tcb: &Tcb) -> Probe {
+    let acknowledged = Tcb {
+        snd_nxt: tcb.snd_una,
+        ..*tcb
+    };
+    Probe::new(&acknowledged, ProbePayload::Empty)
 }
 
 /// Data or a FIN is queued or not acknowledged. The socket knows best: it has seen every
