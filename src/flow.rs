@@ -181,11 +181,13 @@ impl Flow {
             self.tsecr = tsval;
         }
         self.window_closed = segment.window == 0;
-        // RFC 9293 3.10.7.4: of a segment that lies below the window only the sender is of interest;
-        // it is answered and dropped, and with it what it acknowledges.
-        let is_in_sequence = segment.end().distance_from(self.rcv_nxt) >= 0;
         match segment.ack {
-            Some(ack) if is_in_sequence && ack.distance_from(self.snd_una) > 0 => {
+            // RFC 9293 3.10.7.4: of a segment that lies below the window only the sender is of
+            // interest; it is answered and dropped, and with it what it acknowledges.
+            Some(ack)
+                if ack.distance_from(self.snd_una) > 0
+                    && segment.end().distance_from(self.rcv_nxt) >= 0 =>
+            {
                 self.snd_una = ack;
                 Received::HeardNewAck
             }

@@ -276,7 +276,7 @@ pub enum Cause {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Stats {
-    /// Probes that left the device.
+    /// Probes that left the device, reminders of a closed window included.
     pub probes_sent: u32,
     /// Times the peer was heard from while probes were unanswered.
     pub probes_answered: u32,
