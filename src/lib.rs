@@ -59,13 +59,11 @@
 //! |---|---|
 //! | `smoltcp` | `smoltcp::KeepAliveSet`: keep-alive for the sockets of a smoltcp interface |
 //! | `embassy` | conversions to and from `embassy-time` |
+//! | `sim` | `sim::World`: a deterministic simulated-time network to test firmware in (std) |
 //! | `defmt` | `defmt::Format` on the public types, log lines from the adapter |
 
-#![no_std]
+#![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-
-#[cfg(test)]
-extern crate std;
 
 mod config;
 #[cfg(feature = "embassy")]
@@ -73,6 +71,8 @@ pub mod embassy;
 mod flow;
 mod keep_alive;
 mod probe;
+#[cfg(feature = "sim")]
+pub mod sim;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
 mod tcb;

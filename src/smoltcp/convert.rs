@@ -8,12 +8,12 @@ use ::smoltcp::time;
 use crate::Instant;
 
 /// smoltcp's moments are signed; one before the epoch is taken for the epoch.
-pub(super) fn instant_in(instant: time::Instant) -> Instant {
+pub(crate) fn instant_in(instant: time::Instant) -> Instant {
     Instant::from_micros(u64::try_from(instant.total_micros()).unwrap_or(0))
 }
 
 /// A moment later than smoltcp can say is taken for the last one it can.
-pub(super) fn instant_out(instant: Instant) -> time::Instant {
+pub(crate) fn instant_out(instant: Instant) -> time::Instant {
     time::Instant::from_micros(i64::try_from(instant.as_micros()).unwrap_or(i64::MAX))
 }
 

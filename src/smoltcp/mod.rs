@@ -74,7 +74,7 @@
 #[macro_use]
 mod log;
 
-mod convert;
+pub(crate) mod convert;
 mod frame;
 mod index;
 mod service;

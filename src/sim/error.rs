@@ -1,0 +1,103 @@
+//! What can be asked for in vain, and what can go wrong.
+
+use core::fmt;
+
+use super::Violation;
+use crate::Instant;
+
+/// Why a world could not be built so, or not run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SimError {
+    /// The node is not of this world.
+    NoSuchNode,
+    /// The link is not of this world.
+    NoSuchLink,
+    /// The node is not at either end of that link.
+    NotOnLink {
+        /// Its name.
+        node: &'static str,
+    },
+    /// A node has no port left for another link.
+    NoPortLeft {
+        /// Its name.
+        node: &'static str,
+    },
+    /// A node cannot be linked to itself.
+    LinkToItself {
+        /// Its name.
+        node: &'static str,
+    },
+    /// The ends of a link speak Ethernet and IP.
+    MediumMismatch {
+        /// The names of both.
+        nodes: [&'static str; 2],
+    },
+    /// A ratio above one, or of nothing.
+    ImpossibleRatio {
+        /// The numerator.
+        part: u32,
+        /// The denominator.
+        whole: u32,
+    },
+    /// A range whose end is before its start.
+    EmptyRange,
+    /// A rate of nothing per second.
+    ZeroRate,
+    /// There is no connection of that number.
+    NoSuchConnection,
+    /// The moment is past.
+    Past {
+        /// The moment.
+        moment: Instant,
+        /// The world's time.
+        now: Instant,
+    },
+    /// A node asks for turn after turn at the same moment, and no frame moves.
+    Spins {
+        /// Its name.
+        node: &'static str,
+        /// The world's time.
+        at: Instant,
+    },
+    /// Something that has to hold does not.
+    Broken(Violation),
+}
+
+impl fmt::Display for SimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchNode => f.write_str("there is no such node in this world"),
+            Self::NoSuchLink => f.write_str("there is no such link in this world"),
+            Self::NotOnLink { node } => write!(f, "{node} is at neither end of that link"),
+            Self::NoPortLeft { node } => write!(f, "{node} has no port left for another link"),
+            Self::LinkToItself { node } => write!(f, "{node} cannot be linked to itself"),
+            Self::MediumMismatch { nodes: [a, b] } => {
+                write!(
+                    f,
+                    "{a} and {b} cannot be linked: one speaks Ethernet, the other IP"
+                )
+            }
+            Self::ImpossibleRatio { part, whole } => {
+                write!(f, "{part}/{whole} is not a ratio between 0 and 1")
+            }
+            Self::EmptyRange => f.write_str("the range ends before it starts"),
+            Self::ZeroRate => f.write_str("a rate must be at least one per second"),
+            Self::NoSuchConnection => f.write_str("there is no connection of that number"),
+            Self::Past { moment, now } => write!(
+                f,
+                "{} µs is past: it is {} µs",
+                moment.as_micros(),
+                now.as_micros()
+            ),
+            Self::Spins { node, at } => write!(
+                f,
+                "{node} spins at {} µs: it asks for turn after turn, and no frame moves",
+                at.as_micros()
+            ),
+            Self::Broken(violation) => violation.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SimError {}

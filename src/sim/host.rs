@@ -1,0 +1,357 @@
+//! A smoltcp host.
+
+use core::any::Any;
+use core::fmt;
+
+use ::smoltcp::iface::{self, Interface, PollResult, SocketHandle, SocketSet};
+use ::smoltcp::phy::{ChecksumCapabilities, Medium};
+use ::smoltcp::socket::{AnySocket, tcp};
+use ::smoltcp::time;
+use ::smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
+
+use super::app::{App, Context, Nothing};
+use super::node::{Node, Turn};
+use super::trace::Happening;
+use super::{Port, Rng};
+use crate::smoltcp::convert::{instant_in, instant_out};
+use crate::smoltcp::{CloseReason, KeepAliveSet};
+use crate::{Event, Instant};
+
+/// A smoltcp interface, its sockets, their keep-alive, and an application.
+///
+/// ```
+/// # use smoltcp::wire::{IpAddress, IpCidr};
+/// # use tcp_keepalive::sim::{Host, World};
+/// let mut world = World::new(1);
+/// let device = world.add("device", Host::ethernet(IpCidr::new(IpAddress::v4(192, 0, 2, 1), 24)));
+/// # let _ = device;
+/// ```
+pub struct Host {
+    settings: Settings,
+    /// The interface.
+    pub iface: Interface,
+    /// The sockets.
+    pub sockets: SocketSet<'static>,
+    /// The keep-alive of the interface.
+    pub keep_alive: KeepAliveSet<{ Self::CONNECTIONS }>,
+    /// Poll the interface past the keep-alive: what an application must not do, or does that has
+    /// none.
+    pub bypasses_keep_alive: bool,
+    app: Box<dyn App>,
+    app_wake: Option<time::Instant>,
+    events: Vec<(Instant, SocketHandle, Event)>,
+    ends: Vec<(SocketHandle, CloseReason)>,
+    last_result: PollResult,
+}
+
+struct Settings {
+    hardware: HardwareAddress,
+    addresses: Vec<IpCidr>,
+    gateway: Option<IpAddress>,
+    random_seed: Option<u64>,
+    checksums: ChecksumCapabilities,
+    ring: Option<usize>,
+}
+
+impl Settings {
+    fn port(&self) -> Port {
+        let medium = if matches!(self.hardware, HardwareAddress::Ethernet(_)) {
+            Medium::Ethernet
+        } else {
+            Medium::Ip
+        };
+        let port = Port::new(medium).with_checksums(self.checksums.clone());
+        match self.ring {
+            None => port,
+            Some(frames) => port.with_ring(frames),
+        }
+    }
+
+    fn interface(&self, now: time::Instant, rng: &mut Rng) -> Interface {
+        let mut config = iface::Config::new(self.hardware);
+        let drawn = rng.next_u64();
+        config.random_seed = self.random_seed.unwrap_or(drawn);
+        let mut iface = Interface::new(config, &mut self.port(), now);
+        iface.update_ip_addrs(|addresses| {
+            // smoltcp has room for some, and what it has no room for the host does without.
+            let _ = self
+                .addresses
+                .iter()
+                .try_for_each(|address| addresses.push(*address));
+        });
+        let routes = iface.routes_mut();
+        let _ = match self.gateway {
+            Some(IpAddress::Ipv4(gateway)) => routes.add_default_ipv4_route(gateway).map(drop),
+            Some(IpAddress::Ipv6(gateway)) => routes.add_default_ipv6_route(gateway).map(drop),
+            None => Ok(()),
+        };
+        iface
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("addresses", &self.settings.addresses)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Building.
+impl Host {
+    /// How many sockets of a host can be kept alive.
+    pub const CONNECTIONS: usize = 64;
+
+    /// A host on an Ethernet, with a hardware address made from its first address.
+    #[must_use]
+    pub fn ethernet(address: IpCidr) -> Self {
+        Self::new(
+            HardwareAddress::Ethernet(mac_for(address.address())),
+            address,
+        )
+    }
+
+    /// A host on a link that carries bare IP packets: a serial line, a tunnel.
+    #[must_use]
+    pub fn ip(address: IpCidr) -> Self {
+        Self::new(HardwareAddress::Ip, address)
+    }
+
+    fn new(hardware: HardwareAddress, address: IpCidr) -> Self {
+        let settings = Settings {
+            hardware,
+            addresses: vec![address],
+            gateway: None,
+            random_seed: None,
+            checksums: ChecksumCapabilities::default(),
+            ring: None,
+        };
+        // Switched on by the world, with luck of its own.
+        let iface = settings.interface(time::Instant::ZERO, &mut Rng::new(0));
+        Self {
+            settings,
+            iface,
+            sockets: SocketSet::new(Vec::new()),
+            keep_alive: KeepAliveSet::new(),
+            bypasses_keep_alive: false,
+            app: Box::new(Nothing),
+            app_wake: None,
+            events: Vec::new(),
+            ends: Vec::new(),
+            last_result: PollResult::None,
+        }
+    }
+
+    /// Runs that application.
+    #[must_use]
+    pub fn app(mut self, app: impl App) -> Self {
+        self.app = Box::new(app);
+        self
+    }
+
+    /// Has one more address.
+    #[must_use]
+    pub fn address(mut self, address: IpCidr) -> Self {
+        self.settings.addresses.push(address);
+        self
+    }
+
+    /// Reaches what is on no network of its own through `gateway`.
+    #[must_use]
+    pub const fn gateway(mut self, gateway: IpAddress) -> Self {
+        self.settings.gateway = Some(gateway);
+        self
+    }
+
+    /// Gives smoltcp that seed, instead of one that follows from the world's.
+    #[must_use]
+    pub const fn random_seed(mut self, seed: u64) -> Self {
+        self.settings.random_seed = Some(seed);
+        self
+    }
+
+    /// Its device computes or checks some checksums itself; see [`Port::with_checksums`].
+    #[must_use]
+    pub fn checksums(mut self, checksums: ChecksumCapabilities) -> Self {
+        self.settings.checksums = checksums;
+        self
+    }
+
+    /// Its device keeps up to so many received frames; see [`Port::with_ring`].
+    #[must_use]
+    pub const fn ring(mut self, frames: usize) -> Self {
+        self.settings.ring = Some(frames);
+        self
+    }
+
+    /// Without keep-alive: what plain smoltcp does.
+    #[must_use]
+    pub const fn plain(mut self) -> Self {
+        self.bypasses_keep_alive = true;
+        self
+    }
+}
+
+/// Using.
+impl Host {
+    /// Adds a TCP socket with buffers of so many octets.
+    pub fn add_tcp_socket(&mut self, rx: usize, tx: usize) -> SocketHandle {
+        self.sockets.add(tcp_socket(rx, tx))
+    }
+
+    /// A TCP socket of the host.
+    ///
+    /// # Panics
+    ///
+    /// As `SocketSet::get_mut` does, if there is no such socket or it is of another kind.
+    pub fn tcp(&mut self, handle: SocketHandle) -> &mut tcp::Socket<'static> {
+        self.sockets.get_mut(handle)
+    }
+
+    /// All TCP sockets of the host.
+    pub fn tcp_sockets(&self) -> impl Iterator<Item = (SocketHandle, &tcp::Socket<'static>)> {
+        let sockets = self.sockets.iter();
+        sockets.filter_map(|(handle, socket)| Some((handle, tcp::Socket::downcast(socket)?)))
+    }
+
+    /// The application, if it is of that type.
+    #[must_use]
+    pub fn app_ref<A: App>(&self) -> Option<&A> {
+        let app: &dyn Any = &*self.app;
+        app.downcast_ref()
+    }
+
+    /// The same, to be changed.
+    pub fn app_mut<A: App>(&mut self) -> Option<&mut A> {
+        let app: &mut dyn Any = &mut *self.app;
+        app.downcast_mut()
+    }
+
+    /// All that the keep-alive has reported since the host was switched on, by the host's clock.
+    #[must_use]
+    pub fn events(&self) -> &[(Instant, SocketHandle, Event)] {
+        &self.events
+    }
+
+    /// What the last poll of the interface returned.
+    #[must_use]
+    pub const fn last_result(&self) -> PollResult {
+        self.last_result
+    }
+
+    fn run_app<R>(
+        &mut self,
+        turn: &mut Turn<'_>,
+        events: &[(SocketHandle, Event)],
+        run: impl FnOnce(&mut dyn App, &mut Context<'_>) -> R,
+    ) -> R {
+        let mut cx = Context {
+            now: instant_out(turn.now),
+            iface: &mut self.iface,
+            sockets: &mut self.sockets,
+            keep_alive: &mut self.keep_alive,
+            events,
+            rng: turn.rng,
+        };
+        run(&mut *self.app, &mut cx)
+    }
+
+    /// What the keep-alive has to say, noted.
+    fn report(&mut self, turn: &mut Turn<'_>) -> Vec<(SocketHandle, Event)> {
+        let mut events = Vec::new();
+        while let Some((handle, event)) = self.keep_alive.poll_event() {
+            turn.note(Happening::KeepAlive { handle, event });
+            self.events.push((turn.now, handle, event));
+            events.push((handle, event));
+        }
+        if self.last_result == PollResult::SocketStateChanged || !events.is_empty() {
+            self.report_ends(turn);
+        }
+        events
+    }
+
+    fn report_ends(&mut self, turn: &mut Turn<'_>) {
+        for (handle, _) in self.sockets.iter() {
+            let reason = self.keep_alive.close_reason(handle);
+            let known = self.ends.iter().position(|(of, _)| *of == handle);
+            match (known, reason) {
+                (None, Some(reason)) => {
+                    self.ends.push((handle, reason));
+                    turn.note(Happening::Ended { handle, reason });
+                }
+                (Some(known), None) => {
+                    self.ends.swap_remove(known);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Node for Host {
+    fn new_port(&mut self, index: usize) -> Option<Port> {
+        (index == 0).then(|| self.settings.port())
+    }
+
+    fn power_on(&mut self, turn: &mut Turn<'_>) {
+        self.iface = self.settings.interface(instant_out(turn.now), turn.rng);
+        self.sockets = SocketSet::new(Vec::new());
+        self.keep_alive = KeepAliveSet::new();
+        self.events.clear();
+        self.ends.clear();
+        self.app_wake = Some(instant_out(turn.now));
+        self.run_app(turn, &[], App::start);
+    }
+
+    fn poll(&mut self, turn: &mut Turn<'_>) {
+        let now = instant_out(turn.now);
+        let Some(port) = turn.ports.first_mut() else {
+            self.app_wake = None;
+            return;
+        };
+        let (iface, sockets) = (&mut self.iface, &mut self.sockets);
+        let mut events = Vec::new();
+        if self.bypasses_keep_alive {
+            self.last_result = iface.poll(now, port, sockets);
+        } else {
+            self.last_result = self.keep_alive.poll(now, iface, port, sockets);
+            events = self.report(turn);
+        }
+        self.app_wake = self.run_app(turn, &events, App::poll);
+    }
+
+    fn poll_at(&mut self, now: Instant) -> Option<Instant> {
+        let now = instant_out(now);
+        let stack = if self.bypasses_keep_alive {
+            self.iface.poll_at(now, &self.sockets)
+        } else {
+            self.keep_alive.poll_at(now, &mut self.iface, &self.sockets)
+        };
+        stack.into_iter().chain(self.app_wake).min().map(instant_in)
+    }
+
+    fn as_host_mut(&mut self) -> Option<&mut Host> {
+        Some(self)
+    }
+}
+
+pub(super) fn tcp_socket(rx: usize, tx: usize) -> tcp::Socket<'static> {
+    tcp::Socket::new(
+        tcp::SocketBuffer::new(vec![0; rx]),
+        tcp::SocketBuffer::new(vec![0; tx]),
+    )
+}
+
+/// A locally administered hardware address with the last four octets of `address`.
+pub(super) fn mac_for(address: IpAddress) -> EthernetAddress {
+    let tail = match address {
+        IpAddress::Ipv4(address) => address.octets(),
+        IpAddress::Ipv6(address) => {
+            let [.., a, b, c, d] = address.octets();
+            [a, b, c, d]
+        }
+    };
+    let [a, b, c, d] = tail;
+    EthernetAddress([2, 0, a, b, c, d])
+}

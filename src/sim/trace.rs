@@ -1,0 +1,277 @@
+//! What happened.
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use ::smoltcp::iface::SocketHandle;
+
+use super::wire::Kind;
+use super::{LinkId, NodeId, Room};
+use crate::smoltcp::CloseReason;
+use crate::{Event, Instant};
+
+/// Which frame of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameId(pub(super) usize);
+
+/// Everything that happened in a world so far, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    nodes: Vec<&'static str>,
+    links: Vec<[NodeId; 2]>,
+    entries: Vec<Entry>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A frame was sent.
+    Sent(Sent),
+    /// Anything else.
+    Note(Note),
+}
+
+impl Entry {
+    /// When.
+    #[must_use]
+    pub const fn at(&self) -> Instant {
+        match self {
+            Self::Sent(sent) => sent.at,
+            Self::Note(note) => note.at,
+        }
+    }
+}
+
+/// A frame that was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Which.
+    pub id: FrameId,
+    /// When, by the world's clock.
+    pub at: Instant,
+    /// By whom. A switch or a NAT that passes a frame on sends one of its own.
+    pub from: NodeId,
+    /// To whom: the node at the other end of the link, whatever the address on the frame.
+    pub to: NodeId,
+    /// Over which link.
+    pub link: LinkId,
+    /// What it is.
+    pub kind: Kind,
+    /// Its octets, as they were sent.
+    pub bytes: Rc<[u8]>,
+    /// Its octets as they arrive, if a bit of them is the other way.
+    pub damaged: Option<Rc<[u8]>>,
+    /// The link made it of that other frame.
+    pub copy_of: Option<FrameId>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is held on the link.
+    Held,
+    /// It will arrive.
+    OnItsWay {
+        /// When.
+        arrives: Instant,
+    },
+    /// It has arrived.
+    Arrived {
+        /// When.
+        at: Instant,
+    },
+    /// It was lost.
+    Lost {
+        /// When.
+        at: Instant,
+        /// How.
+        how: Lost,
+    },
+}
+
+/// How a frame was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lost {
+    /// The link is partitioned.
+    Partition,
+    /// The cable is out.
+    CableOut,
+    /// At random.
+    ByChance,
+    /// In a burst of losses.
+    InBurst,
+    /// In an outage.
+    InOutage,
+    /// The link's queue was full.
+    QueueFull,
+    /// Somebody had chosen it.
+    Chosen,
+    /// The receiving node is off.
+    NobodyThere,
+    /// The receiving device had no place for it.
+    RingFull,
+    /// The node that received it passed it no further, and says why.
+    Refused(&'static str),
+}
+
+/// Something that happened at a node, on a link, or to the world.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// When, by the world's clock.
+    pub at: Instant,
+    /// At which node, if at one.
+    pub node: Option<NodeId>,
+    /// On which link, if on one.
+    pub link: Option<LinkId>,
+    /// What.
+    pub what: Happening,
+}
+
+/// What may happen besides frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Happening {
+    /// A keep-alive reported something.
+    KeepAlive {
+        /// Of which socket.
+        handle: SocketHandle,
+        /// What.
+        event: Event,
+    },
+    /// A connection ended.
+    Ended {
+        /// Of which socket.
+        handle: SocketHandle,
+        /// How.
+        reason: CloseReason,
+    },
+    /// The node was switched off, or fell over.
+    Crashed,
+    /// It was switched on again, with its memory or without.
+    Rebooted {
+        /// With it.
+        with_memory: bool,
+    },
+    /// It sleeps.
+    Sleeps {
+        /// So long.
+        until: Instant,
+    },
+    /// It woke.
+    Woke,
+    /// Its device has that much room now.
+    Room(Room),
+    /// Its clock was set forward.
+    ClockJumped(Duration),
+    /// Its clock was set back.
+    ClockSteppedBack(Duration),
+    /// Its clock runs fast or, if negative, slow by so many microseconds per second.
+    ClockDrifts(i32),
+    /// Its clock ticks only so often.
+    ClockTicks(Duration),
+    /// The link is partitioned: nothing sent from that node passes, or, if `None`, nothing.
+    Partitioned {
+        /// From whom.
+        from: Option<NodeId>,
+    },
+    /// The cable is out.
+    Unplugged,
+    /// The link passes everything again that its conditions let pass.
+    Repaired,
+    /// Frames are held on the link.
+    Held,
+    /// And let go.
+    Released,
+    /// A direction's conditions changed.
+    ConditionsChanged {
+        /// Away from that node.
+        from: NodeId,
+    },
+    /// A mapping of a NAT or firewall has expired.
+    MappingExpired,
+    /// Anything else.
+    Text(String),
+}
+
+impl Trace {
+    /// All that happened, in order. A frame's place is that of its sending.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// All frames that were sent, in order.
+    #[must_use]
+    pub fn frames(&self) -> impl DoubleEndedIterator<Item = &Sent> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Sent(sent) => Some(sent),
+            Entry::Note(_) => None,
+        })
+    }
+
+    /// All else that happened, in order.
+    #[must_use]
+    pub fn notes(&self) -> impl DoubleEndedIterator<Item = &Note> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Note(note) => Some(note),
+            Entry::Sent(_) => None,
+        })
+    }
+
+    /// A frame by its number.
+    #[must_use]
+    pub fn frame(&self, id: FrameId) -> Option<&Sent> {
+        match self.entries.get(id.0)? {
+            Entry::Sent(sent) => Some(sent),
+            Entry::Note(_) => None,
+        }
+    }
+
+    /// The names of the nodes, in the order of their numbers.
+    #[must_use]
+    pub fn node_names(&self) -> &[&'static str] {
+        &self.nodes
+    }
+
+    /// The name of a node; empty if it is not of this world.
+    #[must_use]
+    pub fn name(&self, node: NodeId) -> &'static str {
+        self.nodes.get(node.0).copied().unwrap_or_default()
+    }
+
+    /// The nodes at the ends of a link.
+    #[must_use]
+    pub fn ends(&self, link: LinkId) -> Option<[NodeId; 2]> {
+        self.links.get(link.0).copied()
+    }
+
+    pub(super) fn add_node(&mut self, name: &'static str) {
+        self.nodes.push(name);
+    }
+
+    pub(super) fn add_link(&mut self, ends: [NodeId; 2]) {
+        self.links.push(ends);
+    }
+
+    /// The number of the next frame.
+    pub(super) fn next_id(&self) -> FrameId {
+        FrameId(self.entries.len())
+    }
+
+    pub(super) fn sent(&mut self, sent: Sent) {
+        self.entries.push(Entry::Sent(sent));
+    }
+
+    pub(super) fn note(&mut self, note: Note) {
+        self.entries.push(Entry::Note(note));
+    }
+
+    pub(super) fn settle(&mut self, id: FrameId, fate: Fate) {
+        if let Some(Entry::Sent(sent)) = self.entries.get_mut(id.0) {
+            sent.fate = fate;
+        }
+    }
+}
