@@ -7,11 +7,12 @@ use ::smoltcp::iface::{self, Interface, PollResult, SocketHandle, SocketSet};
 use ::smoltcp::phy::{ChecksumCapabilities, Medium};
 use ::smoltcp::socket::{AnySocket, tcp};
 use ::smoltcp::time;
-use ::smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
+use ::smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpoint};
 
 use super::app::{App, Context, Nothing};
-use super::node::{Node, Turn};
+use super::node::{Node, Report, Turn};
 use super::trace::Happening;
+use super::watch::{View, Watch};
 use super::{Port, Rng};
 use crate::smoltcp::convert::{instant_in, instant_out};
 use crate::smoltcp::{CloseReason, KeepAliveSet};
@@ -42,6 +43,8 @@ pub struct Host {
     events: Vec<(Instant, SocketHandle, Event)>,
     ends: Vec<(SocketHandle, CloseReason)>,
     last_result: PollResult,
+    is_watched: bool,
+    watch: Watch,
 }
 
 struct Settings {
@@ -140,6 +143,8 @@ impl Host {
             events: Vec::new(),
             ends: Vec::new(),
             last_result: PollResult::None,
+            is_watched: true,
+            watch: Watch::default(),
         }
     }
 
@@ -185,6 +190,14 @@ impl Host {
         self
     }
 
+    /// Checks no [invariants](super::Invariant) here: for an application that itself breaks one on
+    /// purpose, by sending probes of its own, say.
+    #[must_use]
+    pub const fn unwatched(mut self) -> Self {
+        self.is_watched = false;
+        self
+    }
+
     /// Without keep-alive: what plain smoltcp does.
     #[must_use]
     pub const fn plain(mut self) -> Self {
@@ -207,6 +220,14 @@ impl Host {
     /// As `SocketSet::get_mut` does, if there is no such socket or it is of another kind.
     pub fn tcp(&mut self, handle: SocketHandle) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(handle)
+    }
+
+    /// The local end of the connection that a socket has, if it is a TCP socket and has one.
+    #[must_use]
+    pub fn local_endpoint(&self, handle: SocketHandle) -> Option<IpEndpoint> {
+        let mut sockets = self.tcp_sockets();
+        let (_, socket) = sockets.find(|(of, _)| *of == handle)?;
+        socket.local_endpoint()
     }
 
     /// All TCP sockets of the host.
@@ -271,6 +292,28 @@ impl Host {
         events
     }
 
+    /// What the poll of the stack has done is looked at before the application does anything.
+    fn check(&mut self, turn: &mut Turn<'_>, events: &[(SocketHandle, Event)]) {
+        let Some(port) = turn.ports.first().filter(|_| self.is_watched) else {
+            return;
+        };
+        let (received, sent) = port.moved();
+        let mut view = View {
+            now: turn.now,
+            medium: port.medium(),
+            iface: &mut self.iface,
+            sockets: &self.sockets,
+            keep_alive: &mut self.keep_alive,
+            events,
+        };
+        let received = received.iter().map(|frame| &*frame.bytes);
+        let findings = self.watch.look(&mut view, received, sent.iter());
+        turn.reports.extend(match findings {
+            Ok(probes) => probes.into_iter().map(Report::Probe).collect(),
+            Err((handle, invariant)) => vec![Report::Broken(handle, invariant)],
+        });
+    }
+
     fn report_ends(&mut self, turn: &mut Turn<'_>) {
         for (handle, _) in self.sockets.iter() {
             let reason = self.keep_alive.close_reason(handle);
@@ -300,6 +343,7 @@ impl Node for Host {
         self.keep_alive = KeepAliveSet::new();
         self.events.clear();
         self.ends.clear();
+        self.watch = Watch::default();
         self.app_wake = Some(instant_out(turn.now));
         self.run_app(turn, &[], App::start);
     }
@@ -317,6 +361,7 @@ impl Node for Host {
         } else {
             self.last_result = self.keep_alive.poll(now, iface, port, sockets);
             events = self.report(turn);
+            self.check(turn, &events);
         }
         self.app_wake = self.run_app(turn, &events, App::poll);
     }
@@ -331,8 +376,8 @@ impl Node for Host {
         stack.into_iter().chain(self.app_wake).min().map(instant_in)
     }
 
-    fn as_host_mut(&mut self) -> Option<&mut Host> {
-        Some(self)
+    fn is_honest(&self) -> bool {
+        true
     }
 }
 

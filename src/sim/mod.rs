@@ -9,14 +9,18 @@ mod app;
 mod clock;
 mod error;
 mod host;
+mod invariant;
+mod ledger;
 mod link;
 mod node;
 mod peer;
 mod port;
 mod ratio;
 mod rng;
+mod script;
 mod timestamps;
 pub mod trace;
+mod watch;
 pub mod wire;
 mod world;
 
@@ -24,22 +28,15 @@ pub use self::app::{App, Context};
 pub use self::clock::Clock;
 pub use self::error::SimError;
 pub use self::host::Host;
+pub use self::invariant::{Invariant, Violation};
+pub use self::ledger::Numbers;
 pub use self::link::{Conditions, LinkId, Loss, Rate};
 pub use self::node::{Id, Node, NodeId, Turn};
 pub use self::peer::{Account, Manner, Peer};
 pub use self::port::{Arrived, Departing, Frame, Port, Room};
 pub use self::ratio::Ratio;
 pub use self::rng::Rng;
+pub use self::script::Script;
 pub use self::timestamps::timestamp_clock;
 pub use self::trace::{FrameId, Trace};
 pub use self::world::{Memory, World};
-
-/// TODO
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation;
-
-impl core::fmt::Display for Violation {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("broken")
-    }
-}

@@ -4,8 +4,12 @@ use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
 
+use ::smoltcp::iface::SocketHandle;
+use ::smoltcp::wire::IpEndpoint;
+
 use super::trace::{Happening, Lost};
-use super::{FrameId, Port, Rng};
+use super::watch::Probe;
+use super::{FrameId, Invariant, Numbers, Port, Rng};
 use crate::Instant;
 
 /// Something with network ports that acts when it is given a turn: a host, a switch, a NAT, or
@@ -31,9 +35,16 @@ pub trait Node: Any {
     /// means at once.
     fn poll_at(&mut self, now: Instant) -> Option<Instant>;
 
-    /// The host, if it is one whose keep-alive the world watches.
-    fn as_host_mut(&mut self) -> Option<&mut super::Host> {
+    /// What it holds for right of the connection between `local`, which is its own, and `remote`,
+    /// if it keeps account of that. The world holds the probes of others against it.
+    fn numbers(&self, _local: IpEndpoint, _remote: IpEndpoint) -> Option<Numbers> {
         None
+    }
+
+    /// Whether all it sends is in good order, so that the world may keep account of it in its
+    /// stead. What does not shake hands itself, or forges, is not.
+    fn is_honest(&self) -> bool {
+        false
     }
 }
 
@@ -54,6 +65,8 @@ pub struct Turn<'t> {
 pub(super) enum Report {
     Happened(Happening),
     Refused(FrameId, Lost),
+    Probe(Probe),
+    Broken(SocketHandle, Invariant),
 }
 
 impl Turn<'_> {

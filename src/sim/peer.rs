@@ -3,12 +3,12 @@
 use core::time::Duration;
 
 use ::smoltcp::phy::Medium;
-use ::smoltcp::wire::{EthernetAddress, IpAddress};
+use ::smoltcp::wire::{EthernetAddress, IpAddress, IpEndpoint};
 
 use super::host::mac_for;
 use super::node::{Node, Turn};
 use super::wire::{self, Kind, Macs, Query, Segment};
-use super::{Port, SimError};
+use super::{Numbers, Port, SimError};
 use crate::Instant;
 
 /// How the peer takes what arrives.
@@ -471,6 +471,19 @@ impl Node for Peer {
         for frame in self.leaving.drain(..) {
             port.send_frame(frame);
         }
+    }
+
+    fn numbers(&self, local: IpEndpoint, remote: IpEndpoint) -> Option<Numbers> {
+        let mut accounts = self.connections.iter();
+        let account = accounts.find(|account| {
+            let its_own = IpEndpoint::new(self.address, account.local_port);
+            let others = IpEndpoint::new(account.address, account.port);
+            (its_own, others) == (local, remote)
+        })?;
+        Some(Numbers {
+            snd_nxt: account.snd_nxt,
+            rcv_nxt: account.rcv_nxt,
+        })
     }
 
     fn poll_at(&mut self, now: Instant) -> Option<Instant> {

@@ -150,6 +150,11 @@ impl Port {
         self.inbox.drain(..)
     }
 
+    /// What was received, and what is to be sent, in this turn so far.
+    pub(super) fn moved(&self) -> (&[Frame], &[Vec<u8>]) {
+        (&self.taken, &self.outbox)
+    }
+
     pub(super) fn take_outbox(&mut self) -> Vec<Vec<u8>> {
         core::mem::take(&mut self.outbox)
     }

@@ -6,13 +6,17 @@ use core::ops::{Index, IndexMut};
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use ::smoltcp::iface::SocketHandle;
+use ::smoltcp::wire::IpEndpoint;
+
 use super::clock::Clock;
+use super::ledger::Ledger;
 use super::link::{Conditions, Direction, End, Gate, Link, LinkId, Passage, Transit};
 use super::node::{Id, Node, NodeId, Report, Turn};
 use super::trace::{Fate, Happening, Lost, Note, Sent, Trace};
 use super::wire::{self, Kind};
-use super::{Frame, Port, Rng, Room, SimError, timestamps};
-use crate::Instant;
+use super::{Frame, Host, Invariant, Numbers, Port, Rng, Room, SimError, Violation, timestamps};
+use crate::{Event, Instant};
 
 /// What a node may do at one instant without a frame moving, before it is taken to be endless.
 const PATIENCE: u32 = 1_000;
@@ -109,6 +113,9 @@ pub struct World {
     agenda: BTreeMap<(Instant, u64), Due>,
     decided: u64,
     trace: Trace,
+    ledger: Ledger,
+    /// Nodes whose peers are said to be alive.
+    alive: Vec<NodeId>,
 }
 
 impl fmt::Debug for World {
@@ -136,6 +143,8 @@ impl World {
             agenda: BTreeMap::new(),
             decided: 0,
             trace: Trace::default(),
+            ledger: Ledger::default(),
+            alive: Vec::new(),
         }
     }
 
@@ -159,7 +168,8 @@ impl World {
             idle_turns: 0,
             worst_idle_turns: 0,
         });
-        self.give_turn(id, Node::power_on);
+        // Switched on, it has nothing to break yet.
+        let _ = self.give_turn(id, Node::power_on);
         Id::new(id)
     }
 
@@ -427,7 +437,7 @@ impl World {
             self.slot_mut(id)?.power = Power::On;
             self.note(Some(id), None, Happening::Woke);
         }
-        let moved = self.give_turn(id, Node::poll);
+        let moved = self.give_turn(id, Node::poll)?;
         let slot = self.slot_mut(id)?;
         slot.turns += 1;
         slot.last_turn = Some(now);
@@ -446,9 +456,13 @@ impl World {
     }
 
     /// Has a node do something, and takes from it what it sends. Whether a frame moved.
-    fn give_turn(&mut self, id: NodeId, act: impl FnOnce(&mut dyn Node, &mut Turn<'_>)) -> bool {
+    fn give_turn(
+        &mut self,
+        id: NodeId,
+        act: impl FnOnce(&mut dyn Node, &mut Turn<'_>),
+    ) -> Result<bool, SimError> {
         let Some(slot) = self.slots.get_mut(id.0) else {
-            return false;
+            return Err(SimError::NoSuchNode);
         };
         let shown = slot.clock.read(self.now);
         timestamps::set(shown);
@@ -469,19 +483,56 @@ impl World {
             }
         }
         moved |= !outgoing.is_empty();
+        // What was sent is in the trace also if something in it is wrong.
+        let mut result = Ok(moved);
         for report in reports {
-            match report {
-                Report::Happened(what) => self.note(Some(id), None, what),
-                Report::Refused(frame, how) => {
-                    let at = self.now;
-                    self.trace.settle(frame, Fate::Lost { at, how });
-                }
+            if let Err(error) = self.hear(id, report) {
+                result = Err(error);
             }
         }
         for (link, bytes) in outgoing {
             self.send(id, link, bytes);
         }
-        moved
+        result
+    }
+
+    /// What a node has to say of its turn.
+    fn hear(&mut self, id: NodeId, report: Report) -> Result<(), SimError> {
+        let at = self.now;
+        match report {
+            Report::Happened(what) => {
+                self.note(Some(id), None, what.clone());
+                self.check_promise(id, &what)
+            }
+            Report::Refused(frame, how) => {
+                self.trace.settle(frame, Fate::Lost { at, how });
+                Ok(())
+            }
+            Report::Probe(probe) => match self.numbers(probe.remote, probe.local) {
+                Some(numbers) => {
+                    let checked = self.ledger.check(&probe, numbers);
+                    checked.map_err(|invariant| self.broken(id, probe.handle, invariant))
+                }
+                None => Ok(()),
+            },
+            Report::Broken(handle, invariant) => Err(self.broken(id, handle, invariant)),
+        }
+    }
+
+    /// What a connection's end holds for right.
+    fn numbers(&self, of: IpEndpoint, other: IpEndpoint) -> Option<Numbers> {
+        let mut nodes = self.slots.iter().map(|slot| &slot.node);
+        let own = nodes.find_map(|node| node.numbers(of, other));
+        own.or_else(|| self.ledger.numbers(of, other))
+    }
+
+    fn broken(&self, id: NodeId, handle: SocketHandle, invariant: Invariant) -> SimError {
+        SimError::Broken(Violation {
+            node: self.trace.name(id),
+            at: self.now,
+            handle,
+            invariant,
+        })
     }
 
     /// A frame leaves a node.
@@ -491,6 +542,13 @@ impl World {
             return;
         };
         let kind = wire::parse(link.medium, &bytes);
+        let is_honest = self
+            .slots
+            .get(from.0)
+            .is_some_and(|slot| slot.node.is_honest());
+        if let (Kind::Tcp(segment), true) = (&kind, is_honest) {
+            self.ledger.note(segment);
+        }
         let Some(away) = link.away_from(from) else {
             return;
         };
@@ -771,7 +829,7 @@ impl World {
         self.note(Some(id), None, Happening::Rebooted { with_memory });
         if !with_memory {
             self.slot_mut(id)?.clock.restart(now);
-            self.give_turn(id, Node::power_on);
+            self.give_turn(id, Node::power_on)?;
         }
         Ok(())
     }
@@ -903,6 +961,64 @@ impl World {
     /// Writes a line of your own into the trace.
     pub fn remark(&mut self, text: impl Into<String>) {
         self.note(None, None, Happening::Text(text.into()));
+    }
+}
+
+/// What is promised, besides what [always](Invariant) holds.
+impl World {
+    /// From now on, whoever gives up a peer of `host` is wrong: the network is good enough.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchNode`]. Later, [`SimError::Broken`] with [`Invariant::LivePeerGivenUp`].
+    pub fn promise_alive(&mut self, host: Id<Host>) -> Result<(), SimError> {
+        self.slot(host.node)?;
+        if !self.alive.contains(&host.node) {
+            self.alive.push(host.node);
+        }
+        Ok(())
+    }
+
+    /// From now on, whoever gives up a peer of `host` may be right.
+    pub fn revoke_alive(&mut self, host: Id<Host>) {
+        self.alive.retain(|node| *node != host.node);
+    }
+
+    /// The peer of the connection that `handle` has is dead, or as good as: the connection has to
+    /// have ended by `by`, or another one begun.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchNode`], [`SimError::Past`]. Later, [`SimError::Broken`] with
+    /// [`Invariant::DeadPeerKept`].
+    pub fn promise_dead(
+        &mut self,
+        host: Id<Host>,
+        handle: SocketHandle,
+        by: Instant,
+    ) -> Result<(), SimError> {
+        self.slot(host.node)?;
+        let local = self[host].local_endpoint(handle);
+        // What happens at that very moment is in time.
+        self.at(by.plus_micros(1), move |world| {
+            let kept = world[host].local_endpoint(handle);
+            if kept.is_some() && kept == local {
+                return Err(world.broken(host.node, handle, Invariant::DeadPeerKept { by }));
+            }
+            Ok(())
+        })
+    }
+
+    fn check_promise(&self, id: NodeId, what: &Happening) -> Result<(), SimError> {
+        match what {
+            Happening::KeepAlive {
+                handle,
+                event: Event::TimedOut(_),
+            } if self.alive.contains(&id) => {
+                Err(self.broken(id, *handle, Invariant::LivePeerGivenUp))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -299,6 +299,12 @@ impl<const N: usize> KeepAliveSet<N> {
         Some(self.slot(handle)?.machine.state())
     }
 
+    /// The configuration of `handle`; `None` if it is not enabled.
+    #[must_use]
+    pub fn config(&self, handle: SocketHandle) -> Option<Config> {
+        Some(self.slot(handle)?.machine.config())
+    }
+
     /// What was counted since `handle` was enabled, over all its connections.
     #[must_use]
     pub fn stats(&self, handle: SocketHandle) -> Option<Stats> {

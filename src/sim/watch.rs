@@ -1,0 +1,457 @@
+//! Whether a host's keep-alive keeps its promises, seen from the wire.
+
+use ::smoltcp::iface::{Interface, SocketHandle, SocketSet};
+use ::smoltcp::phy::Medium;
+use ::smoltcp::socket::{AnySocket, tcp};
+use ::smoltcp::wire::IpEndpoint;
+
+use super::Host;
+use super::invariant::Invariant;
+use super::wire::{self, Kind, Segment};
+use crate::smoltcp::KeepAliveSet;
+use crate::smoltcp::convert::{instant_in, instant_out};
+use crate::{Cause, Config, Event, Instant, State, Stats, Verdict};
+
+/// What the watch looks at, between the poll of the stack and the turn of the application.
+pub(super) struct View<'h> {
+    pub(super) now: Instant,
+    pub(super) medium: Medium,
+    pub(super) iface: &'h mut Interface,
+    pub(super) sockets: &'h SocketSet<'static>,
+    pub(super) keep_alive: &'h mut KeepAliveSet<{ Host::CONNECTIONS }>,
+    pub(super) events: &'h [(SocketHandle, Event)],
+}
+
+/// A probe that left, for whoever knows what the peer holds for right.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe {
+    pub(super) handle: SocketHandle,
+    pub(super) local: IpEndpoint,
+    pub(super) remote: IpEndpoint,
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+}
+
+/// A handle, and what does not hold for it.
+pub(super) type Finding = (SocketHandle, Invariant);
+
+/// The accounts of all connections of a host.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    accounts: Vec<Account>,
+    last_now: Option<Instant>,
+}
+
+/// What has passed of one connection.
+#[derive(Debug)]
+struct Account {
+    handle: SocketHandle,
+    local: IpEndpoint,
+    remote: IpEndpoint,
+    /// The end of all that was sent.
+    snd_nxt: Option<u32>,
+    /// The latest acknowledgement that was received of it.
+    snd_una: Option<u32>,
+    /// The latest acknowledgement that was sent.
+    acknowledged: Option<u32>,
+    /// When something was received that nobody can doubt: in order, right in all numbers.
+    heard: Option<Instant>,
+    /// What the keep-alive believed last.
+    believed: Option<Instant>,
+    /// Probes since then, and when the last of them left.
+    probes: u32,
+    last_probe: Option<Instant>,
+    config: Option<Config>,
+    /// It has been the same since the peer was last heard.
+    has_same_config: bool,
+    stats: Option<Stats>,
+    has_verdict: bool,
+}
+
+impl Account {
+    fn new(handle: SocketHandle, local: IpEndpoint, remote: IpEndpoint) -> Self {
+        Self {
+            handle,
+            local,
+            remote,
+            snd_nxt: None,
+            snd_una: None,
+            acknowledged: None,
+            heard: None,
+            believed: None,
+            probes: 0,
+            last_probe: None,
+            config: None,
+            has_same_config: false,
+            stats: None,
+            has_verdict: false,
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.snd_nxt == self.snd_una
+    }
+
+    fn receive(&mut self, segment: &Segment, now: Instant) {
+        if segment.rst || !segment.checksum_ok || !segment.ip_checksum_ok {
+            return;
+        }
+        let Some(ack) = segment.ack else { return };
+        let (Some(una), Some(nxt)) = (self.snd_una.or(segment.syn.then_some(ack)), self.snd_nxt)
+        else {
+            return;
+        };
+        // RFC 5961 5, without the allowance for old acknowledgements.
+        if is_after(una, ack) || is_after(ack, nxt) {
+            return;
+        }
+        self.snd_una = Some(ack);
+        let is_next = !segment.syn && self.acknowledged == Some(segment.seq);
+        // smoltcp has no place for more than its window, and drops what lies beyond.
+        if is_next && segment.payload.is_empty() {
+            self.heard = Some(now);
+        }
+    }
+
+    fn send(&mut self, segment: &Segment) {
+        if segment.rst {
+            return;
+        }
+        if segment.syn {
+            self.snd_una = Some(segment.seq);
+            self.snd_nxt = Some(segment.end());
+        }
+        let end = segment.end();
+        if self.snd_nxt.is_none_or(|nxt| is_after(end, nxt)) {
+            self.snd_nxt = Some(end);
+        }
+        if let Some(ack) = segment.ack
+            && (segment.syn || self.acknowledged.is_none_or(|old| is_after(ack, old)))
+        {
+            self.acknowledged = Some(ack);
+        }
+    }
+
+    /// It looks like a keep-alive: a bare acknowledgement, or one octet, just below SND.NXT.
+    fn looks_like_a_probe(&self, segment: &Segment) -> bool {
+        let has_flags = segment.syn || segment.fin || segment.rst;
+        let below = self.snd_nxt.map(|nxt| nxt.wrapping_sub(1));
+        !has_flags && segment.payload.len() <= 1 && below == Some(segment.seq)
+    }
+
+    /// A window probe of ours: just below all that is outstanding.
+    fn is_reminder(&self, segment: &Segment) -> bool {
+        let below = self.snd_una.map(|una| una.wrapping_sub(1));
+        segment.payload.is_empty() && below == Some(segment.seq)
+    }
+
+    /// After a step back of the clock, what was noted before it is not comparable.
+    fn forget_times(&mut self) {
+        self.heard = None;
+        self.believed = None;
+        self.last_probe = None;
+        self.has_same_config = false;
+    }
+}
+
+impl Watch {
+    /// Looks at what one poll of the stack has received and sent. What does not hold, and the
+    /// probes that left.
+    pub(super) fn look(
+        &mut self,
+        view: &mut View<'_>,
+        received: impl Iterator<Item: AsRef<[u8]>>,
+        sent: impl Iterator<Item: AsRef<[u8]>>,
+    ) -> Result<Vec<Probe>, Finding> {
+        if self.last_now.is_some_and(|last| view.now < last) {
+            self.accounts.iter_mut().for_each(Account::forget_times);
+        }
+        self.last_now = Some(view.now);
+        self.open_accounts(view.sockets);
+        for segment in segments(view.medium, received) {
+            let path = (endpoint_dst(&segment), endpoint_src(&segment));
+            if let Some(account) = self.account_mut(path) {
+                account.receive(&segment, view.now);
+            }
+        }
+        let mut candidates = Vec::new();
+        for segment in segments(view.medium, sent) {
+            let path = (endpoint_src(&segment), endpoint_dst(&segment));
+            if let Some(account) = self.account_mut(path) {
+                if account.looks_like_a_probe(&segment) || account.is_reminder(&segment) {
+                    candidates.push((account.handle, segment.clone()));
+                }
+                account.send(&segment);
+            }
+        }
+        let mut probes = Vec::new();
+        for account in &mut self.accounts {
+            let candidates: Vec<&Segment> = candidates
+                .iter()
+                .filter(|(handle, _)| *handle == account.handle)
+                .map(|(_, segment)| segment)
+                .collect();
+            let handle = account.handle;
+            let of = check(account, view, &candidates).map_err(|found| (handle, found))?;
+            probes.extend(of);
+        }
+        check_deadline(view)?;
+        Ok(probes)
+    }
+
+    fn open_accounts(&mut self, sockets: &SocketSet<'static>) {
+        for (handle, socket) in sockets.iter() {
+            let Some(socket) = tcp::Socket::downcast(socket) else {
+                continue;
+            };
+            let ends = socket.local_endpoint().zip(socket.remote_endpoint());
+            let Some((local, remote)) = ends else {
+                continue;
+            };
+            let known = self
+                .accounts
+                .iter()
+                .position(|account| account.handle == handle);
+            let is_same = |account: &Account| (account.local, account.remote) == (local, remote);
+            match known.and_then(|index| self.accounts.get_mut(index)) {
+                Some(account) if is_same(account) && !account.has_verdict => {}
+                Some(account) => *account = Account::new(handle, local, remote),
+                None => self.accounts.push(Account::new(handle, local, remote)),
+            }
+        }
+        self.accounts
+            .retain(|account| sockets.iter().any(|(handle, _)| handle == account.handle));
+    }
+
+    fn account_mut(&mut self, (local, remote): (IpEndpoint, IpEndpoint)) -> Option<&mut Account> {
+        let mut accounts = self.accounts.iter_mut();
+        accounts.find(|account| (account.local, account.remote) == (local, remote))
+    }
+}
+
+/// What is checked of one connection.
+fn check(
+    account: &mut Account,
+    view: &mut View<'_>,
+    candidates: &[&Segment],
+) -> Result<Vec<Probe>, Invariant> {
+    let handle = account.handle;
+    let Some(config) = view.keep_alive.config(handle) else {
+        account.stats = None;
+        return check_unbidden(account, view, candidates);
+    };
+    note_config(account, config);
+    let stats = view.keep_alive.stats(handle);
+    let sent = probes_between(account.stats, stats);
+    account.stats = stats;
+    note_heard(account, view)?;
+    if sent == 0 {
+        check_unbidden(account, view, candidates)?;
+    }
+    let mut probes = Vec::new();
+    let is_busy = is_busy(view.sockets, handle);
+    for number in 0..sent {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let segment = candidates.get(index).ok_or(Invariant::ProbeNotSent)?;
+        if account.has_verdict {
+            return Err(Invariant::ProbeUnbidden);
+        }
+        if is_busy && config.user_timeout().is_some() && account.is_reminder(segment) {
+            continue;
+        }
+        check_probe(account, &config, is_busy, view.now)?;
+        probes.push(Probe {
+            handle,
+            local: account.local,
+            remote: account.remote,
+            seq: segment.seq,
+            ack: segment.ack.unwrap_or(0),
+        });
+    }
+    for (_, event) in view.events.iter().filter(|(of, _)| *of == handle) {
+        if let Event::TimedOut(verdict) = event {
+            check_verdict(account, &config, verdict, view.now)?;
+        }
+    }
+    Ok(probes)
+}
+
+fn note_config(account: &mut Account, config: Config) {
+    if account.config != Some(config) {
+        account.config = Some(config);
+        account.has_same_config = false;
+    }
+}
+
+/// What the keep-alive believes of the peer's last word is no older than what the wire knows.
+fn note_heard(account: &mut Account, view: &View<'_>) -> Result<(), Invariant> {
+    let believed = view.keep_alive.last_heard(account.handle).map(instant_in);
+    if believed != account.believed {
+        account.believed = believed;
+        account.probes = 0;
+        account.last_probe = None;
+        account.has_same_config = true;
+    }
+    let is_followed = matches!(
+        view.keep_alive.state(account.handle),
+        Some(State::Armed | State::Probing { .. })
+    );
+    match account.heard {
+        Some(heard) if is_followed && believed.is_some_and(|believed| believed < heard) => {
+            Err(Invariant::HeardForgotten { heard, believed })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Nothing that looks like a probe leaves without having been counted; unless it is smoltcp's own,
+/// or something outstanding that is sent again.
+fn check_unbidden(
+    account: &Account,
+    view: &View<'_>,
+    candidates: &[&Segment],
+) -> Result<Vec<Probe>, Invariant> {
+    let socket = socket_of(view.sockets, account.handle);
+    let is_smoltcps = socket.is_some_and(|socket| socket.keep_alive().is_some());
+    let is_suspicious = !candidates.is_empty() && account.is_quiet() && !is_smoltcps;
+    // A sender that has just gone back to retransmit has forgotten that it sent.
+    if is_suspicious && !is_busy(view.sockets, account.handle) {
+        return Err(Invariant::ProbeUnbidden);
+    }
+    Ok(Vec::new())
+}
+
+fn check_probe(
+    account: &mut Account,
+    config: &Config,
+    is_busy: bool,
+    now: Instant,
+) -> Result<(), Invariant> {
+    if is_busy || !account.is_quiet() {
+        return Err(Invariant::ProbeWhileBusy);
+    }
+    if let Some(believed) = account.believed {
+        let due = believed.saturating_add(config.idle());
+        if now < due {
+            return Err(Invariant::ProbeBeforeIdle { due, at: now });
+        }
+    }
+    if let Some(last) = account.last_probe {
+        let due = last.saturating_add(config.interval());
+        if now < due {
+            return Err(Invariant::ProbeBeforeInterval { due, at: now });
+        }
+    }
+    account.probes = account.probes.saturating_add(1);
+    account.last_probe = Some(now);
+    Ok(())
+}
+
+fn check_verdict(
+    account: &mut Account,
+    config: &Config,
+    verdict: &Verdict,
+    now: Instant,
+) -> Result<(), Invariant> {
+    if account.has_verdict {
+        return Err(Invariant::SecondVerdict);
+    }
+    account.has_verdict = true;
+    let silent_for = verdict.silent_for;
+    let least = match (verdict.cause, config.user_timeout()) {
+        (Cause::UserTimeout, Some(timeout)) => timeout,
+        _ => config.detection_time(),
+    };
+    if account.has_same_config && silent_for < least {
+        return Err(Invariant::VerdictTooEarly { silent_for, least });
+    }
+    if let Some(heard) = account.heard {
+        let silent_for = now.saturating_duration_since(heard);
+        if account.has_same_config && silent_for < least {
+            return Err(Invariant::VerdictTooEarly { silent_for, least });
+        }
+    }
+    if verdict.cause == Cause::KeepAlive {
+        check_attempts(account, config, verdict)?;
+    }
+    Ok(())
+}
+
+fn check_attempts(account: &Account, config: &Config, verdict: &Verdict) -> Result<(), Invariant> {
+    let attempts = u16::from(verdict.unanswered).saturating_add(u16::from(verdict.unsent));
+    let count = config.count();
+    if attempts < u16::from(count) {
+        return Err(Invariant::VerdictWithoutAttempts { attempts, count });
+    }
+    let (told, sent) = (verdict.unanswered, account.probes);
+    if u32::from(told) > sent {
+        return Err(Invariant::VerdictMiscounts { told, sent });
+    }
+    Ok(())
+}
+
+/// The earlier of ours and smoltcp's is past only if smoltcp's is.
+fn check_deadline(view: &mut View<'_>) -> Result<(), Finding> {
+    let now = instant_out(view.now);
+    let Some(deadline) = view.keep_alive.poll_at(now, view.iface, view.sockets) else {
+        return Ok(());
+    };
+    let smoltcps = view.iface.poll_at(now, view.sockets);
+    if deadline > now || smoltcps.is_some_and(|at| at <= now) {
+        return Ok(());
+    }
+    let first = view.sockets.iter().next().map(|(handle, _)| handle);
+    let finding = Invariant::DeadlineInThePast {
+        deadline: instant_in(deadline),
+        now: view.now,
+    };
+    first.map_or(Ok(()), |handle| Err((handle, finding)))
+}
+
+fn probes_between(before: Option<Stats>, after: Option<Stats>) -> u32 {
+    let sent = |stats: Option<Stats>| stats.map_or(0, |stats| stats.probes_sent);
+    // Counting begins anew with a handle that is enabled anew.
+    sent(after).checked_sub(sent(before)).unwrap_or(sent(after))
+}
+
+fn socket_of<'s>(
+    sockets: &'s SocketSet<'static>,
+    handle: SocketHandle,
+) -> Option<&'s tcp::Socket<'static>> {
+    let (_, socket) = sockets.iter().find(|(of, _)| *of == handle)?;
+    tcp::Socket::downcast(socket)
+}
+
+/// Data or a FIN is queued, or not acknowledged.
+fn is_busy(sockets: &SocketSet<'static>, handle: SocketHandle) -> bool {
+    socket_of(sockets, handle).is_some_and(|socket| {
+        let has_fin = matches!(
+            socket.state(),
+            tcp::State::FinWait1 | tcp::State::Closing | tcp::State::LastAck
+        );
+        has_fin || socket.send_queue() > 0
+    })
+}
+
+fn segments(
+    medium: Medium,
+    frames: impl Iterator<Item: AsRef<[u8]>>,
+) -> impl Iterator<Item = Segment> {
+    frames.filter_map(move |bytes| match wire::parse(medium, bytes.as_ref()) {
+        Kind::Tcp(segment) => Some(segment),
+        _ => None,
+    })
+}
+
+const fn endpoint_src(segment: &Segment) -> IpEndpoint {
+    IpEndpoint::new(segment.src_addr, segment.src_port)
+}
+
+const fn endpoint_dst(segment: &Segment) -> IpEndpoint {
+    IpEndpoint::new(segment.dst_addr, segment.dst_port)
+}
+
+/// `a` is a sequence number after `b`.
+pub(super) const fn is_after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).cast_signed() > 0
+}
