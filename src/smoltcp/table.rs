@@ -253,7 +253,10 @@ impl<const N: usize> Table<N> {
     pub(super) fn reindex(&mut self) {
         self.unproven = None;
         self.index.clear();
-        for (position, slot) in self.slots.iter().enumerate() {
+        // Two sockets may have the same four-tuple: smoltcp lets a listener take a SYN that is
+        // another one's already. It hands what arrives to the first of them, and what is entered
+        // last is found first.
+        for (position, slot) in self.slots.iter().enumerate().rev() {
             if slot.marks.has(Marks::BOUND) {
                 self.index.insert(slot.key.hash(), position);
             }
