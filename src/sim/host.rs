@@ -222,12 +222,13 @@ impl Host {
         self.sockets.get_mut(handle)
     }
 
-    /// The local end of the connection that a socket has, if it is a TCP socket and has one.
+    /// The local end of the connection that a socket has, if it is a TCP socket and has one. A
+    /// connection that was reset has none, though its RST may still wait to be sent.
     #[must_use]
     pub fn local_endpoint(&self, handle: SocketHandle) -> Option<IpEndpoint> {
         let mut sockets = self.tcp_sockets();
         let (_, socket) = sockets.find(|(of, _)| *of == handle)?;
-        socket.local_endpoint()
+        socket.local_endpoint().filter(|_| socket.is_open())
     }
 
     /// All TCP sockets of the host.

@@ -14,7 +14,8 @@ type Ends = (IpEndpoint, IpEndpoint);
 /// The accounts of all hosts of a world.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    sides: BTreeMap<Ends, Numbers>,
+    /// A late SYN may open a second connection between the same ends, before the first is over.
+    sides: BTreeMap<Ends, Vec<Side>>,
 }
 
 /// What one end holds for right.
@@ -26,42 +27,67 @@ pub struct Numbers {
     pub rcv_nxt: u32,
 }
 
+/// What one end has said.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    first: u32,
+    snd_nxt: u32,
+    rcv_nxt: Option<u32>,
+}
+
 impl Ledger {
     /// A host sends that.
     pub(super) fn note(&mut self, segment: &Segment) {
         let src = IpEndpoint::new(segment.src_addr, segment.src_port);
         let dst = IpEndpoint::new(segment.dst_addr, segment.dst_port);
-        let ends = (src, dst);
+        let (seq, end, ack) = (segment.seq, segment.end(), segment.ack);
+        let sides = self.sides.entry((src, dst)).or_default();
         if segment.rst {
-            self.sides.remove(&ends);
             return;
         }
-        let (end, ack) = (segment.end(), segment.ack);
-        let side = self.sides.entry(ends).or_insert(Numbers {
-            snd_nxt: end,
-            rcv_nxt: ack.unwrap_or(0),
-        });
-        if segment.syn {
-            side.snd_nxt = end;
-            side.rcv_nxt = ack.unwrap_or(0);
+        if segment.syn && sides.iter().all(|side| side.first != seq) {
+            sides.push(Side {
+                first: seq,
+                snd_nxt: end,
+                rcv_nxt: ack,
+            });
         }
-        side.snd_nxt = later(side.snd_nxt, end);
-        side.rcv_nxt = ack.map_or(side.rcv_nxt, |ack| later(side.rcv_nxt, ack));
+        let distance =
+            |side: &&mut Side| end.wrapping_sub(side.snd_nxt).cast_signed().unsigned_abs();
+        if let Some(side) = sides.iter_mut().min_by_key(distance) {
+            side.snd_nxt = later(side.snd_nxt, end);
+            side.rcv_nxt = match (side.rcv_nxt, ack) {
+                (Some(old), Some(new)) => Some(later(old, new)),
+                (old, new) => old.or(new),
+            };
+        }
     }
 
-    /// What a host holds for right that has sent something to `other`.
-    pub(super) fn numbers(&self, of: IpEndpoint, other: IpEndpoint) -> Option<Numbers> {
-        self.sides.get(&(of, other)).copied()
+    /// What a host holds for right that has sent something to `other`, and heard from it. More than
+    /// one, if there has been more than one connection between the two.
+    pub(super) fn numbers(&self, of: IpEndpoint, other: IpEndpoint) -> Vec<Numbers> {
+        let sides = self.sides.get(&(of, other)).into_iter().flatten();
+        sides
+            .filter_map(|side| {
+                Some(Numbers {
+                    snd_nxt: side.snd_nxt,
+                    rcv_nxt: side.rcv_nxt?,
+                })
+            })
+            .collect()
     }
 
     /// Whether a probe has the numbers that its receiver wants. RCV.NXT is between what the sender
     /// has acknowledged and what the receiver has sent.
     pub(super) fn check(&self, probe: &Probe, receiver: Numbers) -> Result<(), Invariant> {
-        let sender = self.numbers(probe.local, probe.remote);
-        let is_stale = sender.is_some_and(|sender| is_after(sender.rcv_nxt, probe.ack));
+        let senders = self.numbers(probe.local, probe.remote);
+        let is_current = senders.is_empty()
+            || senders
+                .iter()
+                .any(|sender| !is_after(sender.rcv_nxt, probe.ack));
         let is_ahead = is_after(probe.ack, receiver.snd_nxt);
         let seq = receiver.rcv_nxt.wrapping_sub(1);
-        if probe.seq == seq && !is_stale && !is_ahead {
+        if probe.seq == seq && is_current && !is_ahead {
             return Ok(());
         }
         Err(Invariant::ProbeNumbers {

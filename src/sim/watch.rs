@@ -64,8 +64,15 @@ struct Account {
     config: Option<Config>,
     /// It has been the same since the peer was last heard.
     has_same_config: bool,
+    /// The clock was set back since the peer was last heard.
+    is_timeless: bool,
     stats: Option<Stats>,
     has_verdict: bool,
+    /// The socket has no connection any more, and had none already at the poll before.
+    is_over: bool,
+    was_over: bool,
+    /// Another socket has the same ends.
+    is_doubled: bool,
 }
 
 impl Account {
@@ -83,9 +90,21 @@ impl Account {
             last_probe: None,
             config: None,
             has_same_config: false,
+            is_timeless: false,
             stats: None,
             has_verdict: false,
+            is_over: false,
+            was_over: false,
+            is_doubled: false,
         }
+    }
+
+    const fn ends(&self) -> (IpEndpoint, IpEndpoint) {
+        (self.local, self.remote)
+    }
+
+    fn is_of(&self, ends: (IpEndpoint, IpEndpoint)) -> bool {
+        self.ends() == ends && !(self.is_over && self.was_over)
     }
 
     fn is_quiet(&self) -> bool {
@@ -145,12 +164,13 @@ impl Account {
         segment.payload.is_empty() && below == Some(segment.seq)
     }
 
-    /// After a step back of the clock, what was noted before it is not comparable.
+    /// After a step back of the clock, what was noted before it is not comparable, until the peer
+    /// is heard anew: what was due then may leave at an earlier time.
     fn forget_times(&mut self) {
         self.heard = None;
-        self.believed = None;
         self.last_probe = None;
         self.has_same_config = false;
+        self.is_timeless = true;
     }
 }
 
@@ -168,16 +188,17 @@ impl Watch {
         }
         self.last_now = Some(view.now);
         self.open_accounts(view.sockets);
+        self.mark_doubles();
         for segment in segments(view.medium, received) {
-            let path = (endpoint_dst(&segment), endpoint_src(&segment));
-            if let Some(account) = self.account_mut(path) {
+            let ends = (endpoint_dst(&segment), endpoint_src(&segment));
+            if let Some(account) = self.account_mut(ends) {
                 account.receive(&segment, view.now);
             }
         }
         let mut candidates = Vec::new();
         for segment in segments(view.medium, sent) {
-            let path = (endpoint_src(&segment), endpoint_dst(&segment));
-            if let Some(account) = self.account_mut(path) {
+            let ends = (endpoint_src(&segment), endpoint_dst(&segment));
+            if let Some(account) = self.account_mut(ends) {
                 if account.looks_like_a_probe(&segment) || account.is_reminder(&segment) {
                     candidates.push((account.handle, segment.clone()));
                 }
@@ -185,7 +206,11 @@ impl Watch {
             }
         }
         let mut probes = Vec::new();
-        for account in &mut self.accounts {
+        for account in self
+            .accounts
+            .iter_mut()
+            .filter(|account| !account.is_doubled)
+        {
             let candidates: Vec<&Segment> = candidates
                 .iter()
                 .filter(|(handle, _)| *handle == account.handle)
@@ -199,33 +224,41 @@ impl Watch {
         Ok(probes)
     }
 
+    /// One account for each socket that has, or just had, a connection, in the order of the sockets.
     fn open_accounts(&mut self, sockets: &SocketSet<'static>) {
+        let mut old = core::mem::take(&mut self.accounts);
         for (handle, socket) in sockets.iter() {
-            let Some(socket) = tcp::Socket::downcast(socket) else {
-                continue;
+            let known = old.iter().position(|account| account.handle == handle);
+            let known = known.map(|index| old.swap_remove(index));
+            let socket = tcp::Socket::downcast(socket);
+            let ends =
+                socket.and_then(|socket| socket.local_endpoint().zip(socket.remote_endpoint()));
+            let account = match (known, ends) {
+                (Some(mut account), None) => {
+                    account.was_over = core::mem::replace(&mut account.is_over, true);
+                    Some(account)
+                }
+                (Some(account), Some(ends)) if account.is_of(ends) => Some(account),
+                (_, Some((local, remote))) => Some(Account::new(handle, local, remote)),
+                (None, None) => None,
             };
-            let ends = socket.local_endpoint().zip(socket.remote_endpoint());
-            let Some((local, remote)) = ends else {
-                continue;
-            };
-            let known = self
-                .accounts
-                .iter()
-                .position(|account| account.handle == handle);
-            let is_same = |account: &Account| (account.local, account.remote) == (local, remote);
-            match known.and_then(|index| self.accounts.get_mut(index)) {
-                Some(account) if is_same(account) && !account.has_verdict => {}
-                Some(account) => *account = Account::new(handle, local, remote),
-                None => self.accounts.push(Account::new(handle, local, remote)),
-            }
+            self.accounts.extend(account);
         }
-        self.accounts
-            .retain(|account| sockets.iter().any(|(handle, _)| handle == account.handle));
     }
 
-    fn account_mut(&mut self, (local, remote): (IpEndpoint, IpEndpoint)) -> Option<&mut Account> {
+    /// smoltcp lets a listener take a SYN that is another socket's already. Then two have the same
+    /// ends, and what passes between those is nobody's for certain.
+    fn mark_doubles(&mut self) {
+        let ends: Vec<_> = self.accounts.iter().map(Account::ends).collect();
+        for account in &mut self.accounts {
+            let same = ends.iter().filter(|ends| **ends == account.ends());
+            account.is_doubled |= same.count() > 1;
+        }
+    }
+
+    fn account_mut(&mut self, ends: (IpEndpoint, IpEndpoint)) -> Option<&mut Account> {
         let mut accounts = self.accounts.iter_mut();
-        accounts.find(|account| (account.local, account.remote) == (local, remote))
+        accounts.find(|account| account.is_of(ends))
     }
 }
 
@@ -291,6 +324,7 @@ fn note_heard(account: &mut Account, view: &View<'_>) -> Result<(), Invariant> {
         account.probes = 0;
         account.last_probe = None;
         account.has_same_config = true;
+        account.is_timeless = false;
     }
     let is_followed = matches!(
         view.keep_alive.state(account.handle),
@@ -330,7 +364,7 @@ fn check_probe(
     if is_busy || !account.is_quiet() {
         return Err(Invariant::ProbeWhileBusy);
     }
-    if let Some(believed) = account.believed {
+    if let Some(believed) = account.believed.filter(|_| !account.is_timeless) {
         let due = believed.saturating_add(config.idle());
         if now < due {
             return Err(Invariant::ProbeBeforeIdle { due, at: now });
@@ -408,10 +442,12 @@ fn check_deadline(view: &mut View<'_>) -> Result<(), Finding> {
     first.map_or(Ok(()), |handle| Err((handle, finding)))
 }
 
+/// How many probes were counted since `before`; none if nobody looked then.
 fn probes_between(before: Option<Stats>, after: Option<Stats>) -> u32 {
-    let sent = |stats: Option<Stats>| stats.map_or(0, |stats| stats.probes_sent);
-    // Counting begins anew with a handle that is enabled anew.
-    sent(after).checked_sub(sent(before)).unwrap_or(sent(after))
+    match (before, after) {
+        (Some(before), Some(after)) => after.probes_sent.saturating_sub(before.probes_sent),
+        _ => 0,
+    }
 }
 
 fn socket_of<'s>(

@@ -508,22 +508,26 @@ impl World {
                 self.trace.settle(frame, Fate::Lost { at, how });
                 Ok(())
             }
-            Report::Probe(probe) => match self.numbers(probe.remote, probe.local) {
-                Some(numbers) => {
-                    let checked = self.ledger.check(&probe, numbers);
-                    checked.map_err(|invariant| self.broken(id, probe.handle, invariant))
-                }
-                None => Ok(()),
-            },
+            Report::Probe(probe) => {
+                let receivers = self.numbers(probe.remote, probe.local);
+                let checks = receivers
+                    .iter()
+                    .map(|numbers| self.ledger.check(&probe, *numbers));
+                // Of no receiver, or one of them.
+                let verdict = checks.reduce(Result::or).unwrap_or(Ok(()));
+                verdict.map_err(|invariant| self.broken(id, probe.handle, invariant))
+            }
             Report::Broken(handle, invariant) => Err(self.broken(id, handle, invariant)),
         }
     }
 
     /// What a connection's end holds for right.
-    fn numbers(&self, of: IpEndpoint, other: IpEndpoint) -> Option<Numbers> {
+    fn numbers(&self, of: IpEndpoint, other: IpEndpoint) -> Vec<Numbers> {
         let mut nodes = self.slots.iter().map(|slot| &slot.node);
-        let own = nodes.find_map(|node| node.numbers(of, other));
-        own.or_else(|| self.ledger.numbers(of, other))
+        match nodes.find_map(|node| node.numbers(of, other)) {
+            Some(own) => vec![own],
+            None => self.ledger.numbers(of, other),
+        }
     }
 
     fn broken(&self, id: NodeId, handle: SocketHandle, invariant: Invariant) -> SimError {
