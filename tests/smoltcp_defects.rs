@@ -5,11 +5,11 @@
 //! should one of them fail after an update, smoltcp has changed, and there is nothing to repair
 //! here.
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{End, Kind, Mode, Segment, Setup, config, established, ms, s, us};
+use scenario::{End, Kind, Mode, Segment, Setup, config, established, ms, s, us};
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, ConfigError, State};

@@ -3,11 +3,11 @@
 //! The numbers of a connection may not be known when a probe is due, a segment may not be verified
 //! when a verdict is, and a stall may have been anybody's.
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{Mode, Scenario, Setup, config, established, ms, s, with_user_timeout};
+use scenario::{Mode, Scenario, Setup, config, established, ms, s, with_user_timeout};
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, Event, State};

@@ -7,11 +7,11 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{End, Kind, Mode, Scenario, Setup, Time, config, established, ms, s};
+use scenario::{End, Kind, Mode, Scenario, Setup, Time, config, established, ms, s};
 use smoltcp::iface::{Config as InterfaceConfig, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Loopback, Medium};
 use smoltcp::socket::tcp::State as Tcp;

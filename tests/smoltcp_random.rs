@@ -9,13 +9,13 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{End, Mode, Scenario, Setup, Time, config, ms, s, with_user_timeout};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
+use scenario::{End, Mode, Scenario, Setup, Time, config, ms, s, with_user_timeout};
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::socket::tcp::State as Tcp;
@@ -115,7 +115,7 @@ fn any_setup(bits: u8) -> Setup {
 }
 
 /// The segment's SEQ lies one below all that its connection has sent.
-fn is_below(t: &Scenario, segment: &harness::Segment) -> bool {
+fn is_below(t: &Scenario, segment: &scenario::Segment) -> bool {
     let trace = t.trace();
     let earlier = trace
         .iter()
@@ -224,7 +224,7 @@ proptest! {
         for (at, verdict) in verdicts {
             let mut answers = trace.iter().filter(|sent| {
                 let is_answer = sent.from == End::Peer && sent.tcp().is_some();
-                is_answer && sent.fate == harness::Fate::OnItsWay && sent.at + ms(10) <= at
+                is_answer && sent.fate == scenario::Fate::OnItsWay && sent.at + ms(10) <= at
             });
             let heard = answers.next_back().unwrap().at + ms(10);
             let probes = trace.iter().filter(|sent| {

@@ -5,11 +5,11 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{End, Mode, Setup, config, established, ms, s, us, with_user_timeout};
+use scenario::{End, Mode, Setup, config, established, ms, s, us, with_user_timeout};
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, Event, ProbePayload, State};
@@ -827,7 +827,7 @@ fn connections_have_their_own_time_tables() {
 /// SND.NXT - 1 wraps: with SND.NXT zero, the probe's SEQ is the last number of all.
 #[test]
 fn sequence_number_wraps_below_zero() {
-    let setup = Setup::default().seed(harness::seed_for_isn(u32::MAX));
+    let setup = Setup::default().seed(scenario::seed_for_isn(u32::MAX));
     let mut t = setup.established(config(10, 2, 3));
     let probe = t.at(10).segment();
     assert_eq!(probe.seq, u32::MAX);
@@ -837,7 +837,7 @@ fn sequence_number_wraps_below_zero() {
 /// SND.NXT one: the probe's SEQ is zero.
 #[test]
 fn sequence_number_zero() {
-    let setup = Setup::default().seed(harness::seed_for_isn(0));
+    let setup = Setup::default().seed(scenario::seed_for_isn(0));
     let mut t = setup.established(config(10, 2, 3));
     let probe = t.at(10).segment();
     assert_eq!(probe.seq, 0);
@@ -847,7 +847,7 @@ fn sequence_number_zero() {
 /// SND.NXT passes zero in the middle of data, and the peer's answers are understood.
 #[test]
 fn sequence_number_wraps_within_data() {
-    let setup = Setup::default().seed(harness::seed_for_isn(u32::MAX - 5));
+    let setup = Setup::default().seed(scenario::seed_for_isn(u32::MAX - 5));
     let mut t = setup.established(config(10, 2, 3));
     t.write(20);
     t.at(0).data(20);

@@ -7,14 +7,14 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::setup::{Opens, timestamp_clock};
-use harness::{End, Segment, Setup, Time, config, ms, s};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use scenario::setup::{Opens, timestamp_clock};
+use scenario::{End, Segment, Setup, Time, config, ms, s};
 use smoltcp::phy::{Checksum, ChecksumCapabilities, Medium};
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::{Cause, ProbePayload};
@@ -185,7 +185,7 @@ fn timestamps_are_current() {
     t.at(1);
     t.skip();
     for _ in 0..5 {
-        let latest = |t: &harness::Scenario, from| {
+        let latest = |t: &scenario::Scenario, from| {
             let trace = t.trace();
             let mut sent = trace.iter().filter(|sent| sent.from == from).rev();
             sent.find_map(|sent| sent.tcp()?.timestamps).unwrap().0
@@ -226,7 +226,7 @@ fn checksums_are_left_to_a_device_that_computes_them() {
                 .checksums(checksums(checksum))
                 .established(config(10, 2, 3));
             t.at(10).probe(1);
-            let field = |sent: &harness::Sent| {
+            let field = |sent: &scenario::Sent| {
                 let tcp_at = sent.bytes.len() - if t.setup.timestamps { 32 } else { 20 };
                 [sent.bytes[tcp_at + 16], sent.bytes[tcp_at + 17]]
             };
@@ -389,7 +389,7 @@ fn garbage() -> impl Strategy<Value = Garbage> {
     ]
 }
 
-fn feed(t: &mut harness::Scenario, garbage: Garbage) {
+fn feed(t: &mut scenario::Scenario, garbage: Garbage) {
     let mut segment = t.peer_segment();
     let path = t.script().path;
     let tcp_at = path.segment(&segment).len() - if t.setup.timestamps { 32 } else { 20 };
@@ -481,7 +481,7 @@ proptest! {
     }
 }
 
-fn feed_all(t: &mut harness::Scenario, mut garbage: Vec<(i64, Garbage)>) {
+fn feed_all(t: &mut scenario::Scenario, mut garbage: Vec<(i64, Garbage)>) {
     garbage.sort_by_key(|(at, _)| *at);
     let start = t.time();
     for (at, garbage) in garbage {

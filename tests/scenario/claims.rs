@@ -4,8 +4,8 @@ use smoltcp::socket::tcp;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Event, State, Verdict};
 
+use super::acts::{Peer, Scenario};
 use super::link::{End, Sent};
-use super::scenario::{Peer, Scenario};
 use super::time::Time;
 use super::wire::{Kind, Segment};
 

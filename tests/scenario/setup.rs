@@ -8,9 +8,9 @@ use smoltcp::wire::{EthernetAddress, IpAddress};
 use tcp_keepalive::Config;
 use tcp_keepalive::smoltcp::KeepAliveSet;
 
+use super::acts::{Peer, Scenario};
 use super::host::Host;
 use super::link::{End, Link, Port, Sent};
-use super::scenario::{Peer, Scenario};
 use super::script::Script;
 use super::time::{Time, ms, s};
 use super::wire::Path;

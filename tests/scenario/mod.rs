@@ -32,18 +32,18 @@
     reason = "a harness that fails should do so at once, and loudly"
 )]
 
+pub mod acts;
 pub mod claims;
 pub mod host;
 pub mod link;
-pub mod scenario;
 pub mod script;
 pub mod setup;
 pub mod time;
 pub mod wire;
 
+pub use acts::Scenario;
 pub use host::Host;
 pub use link::{End, Fate, Sent};
-pub use scenario::Scenario;
 pub use script::Mode;
 pub use setup::{Setup, config, established, seed_for_isn, with_user_timeout};
 pub use time::{Time, ms, s, us};
