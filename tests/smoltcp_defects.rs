@@ -5,12 +5,14 @@
 //! should one of them fail after an update, smoltcp has changed, and there is nothing to repair
 //! here.
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{End, Kind, Mode, Segment, Setup, config, established, ms, s, us};
+use scenario::{End, Setup, config, established, ms, s, us};
 use smoltcp::socket::tcp::State as Tcp;
+use tcp_keepalive::sim::Manner;
+use tcp_keepalive::sim::wire::Segment;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, ConfigError, State};
 
@@ -192,8 +194,8 @@ fn e5_no_configuration_decides_before_the_probes() {
 #[test]
 fn e6_plain_spins_and_forgets_the_others() {
     let mut t = Setup::default().connections(2).plain();
-    t.host.socket(0).set_keep_alive(Some(s(10).smoltcp()));
-    t.host.socket(1).set_timeout(Some(s(15).smoltcp()));
+    t.socket_of(0).set_keep_alive(Some(s(10).smoltcp()));
+    t.socket_of(1).set_timeout(Some(s(15).smoltcp()));
     t.at(0).smoltcp_probe();
     t.at(5).nothing();
     t.block_device();
@@ -201,7 +203,7 @@ fn e6_plain_spins_and_forgets_the_others() {
         t.one_turn_at(second);
         assert!(t.poll_at() < Some(t.time()));
     }
-    assert_eq!(t.host.socket(1).state(), Tcp::Established);
+    assert_eq!(t.socket_of(1).state(), Tcp::Established);
 }
 
 /// E6, without us: the loop that does as it is told never comes to rest.
@@ -223,14 +225,14 @@ fn e6_blocked_device_neither_spins_nor_delays_the_verdict() {
     t.at(5).nothing();
     t.block_device();
     t.until(10).nothing();
-    let polls = t.host.polls;
+    let polls = t.turns();
     t.until(16).nothing();
     // Each 500 ms for us, and as often for smoltcp once its back-off has grown to that.
-    let polls = t.host.polls - polls;
+    let polls = t.turns() - polls;
     assert!((12..=32).contains(&polls), "{polls} polls");
     let verdict = t.at(16).given_up(Cause::KeepAlive);
     assert_eq!((verdict.unanswered, verdict.unsent), (0, 3));
-    assert!(t.host.worst_idle_polls <= 1);
+    assert!(t.worst_idle_turns() <= 1);
 }
 
 /// E6: a probe that is waiting for the device holds up nobody else's verdict.
@@ -266,10 +268,10 @@ fn e7_abort_on_a_blocked_device_does_not_spin() {
     t.at(5).nothing();
     t.block_device();
     t.socket().abort();
-    let polls = t.host.polls;
+    let polls = t.turns();
     t.at(65).nothing();
-    assert!(t.host.polls - polls < 150);
-    assert!(t.host.worst_idle_polls <= 1);
+    assert!(t.turns() - polls < 150);
+    assert!(t.worst_idle_turns() <= 1);
     t.unblock_device();
     t.rst();
     assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
@@ -291,7 +293,7 @@ fn e8_plain_reuse_swallows_the_rst() {
 fn e8_rst_of_a_verdict_precedes_any_reuse() {
     let mut t = established(config(10, 2, 3));
     t.silence_peer();
-    t.host.on_verdict = Some(Box::new(|socket| {
+    t.application().on_verdict = Some(Box::new(|socket| {
         socket.abort();
         socket.listen(80).unwrap();
     }));
@@ -360,12 +362,12 @@ fn e13b_plain_kills_for_a_lost_arp_request() {
     t.socket().set_keep_alive(Some(s(100).smoltcp()));
     t.socket().set_timeout(Some(s(101).smoltcp()));
     t.at(0).smoltcp_probe();
-    t.drop_next(|from, kind| from == End::Us && *kind == Kind::NeighborQuery);
+    t.drop_next(|from, kind| from == End::Us && kind.is_neighbor_query());
     t.until(s(100) + ms(20)).nothing();
     t.at(s(100) + ms(20)).neighbor_query();
     t.at(102);
     let mut segments = t.take_sent();
-    segments.retain(|sent| sent.kind != Kind::NeighborQuery);
+    segments.retain(|sent| !sent.kind.is_neighbor_query());
     assert!(segments.iter().all(|sent| sent.tcp().unwrap().rst));
     t.is(Tcp::Closed);
 }
@@ -375,7 +377,7 @@ fn e13b_plain_kills_for_a_lost_arp_request() {
 #[test]
 fn e13b_lost_arp_request_delays_the_probe() {
     let mut t = Setup::default().ethernet().established(config(100, 3, 2));
-    t.drop_next(|from, kind| from == End::Us && *kind == Kind::NeighborQuery);
+    t.drop_next(|from, kind| from == End::Us && kind.is_neighbor_query());
     t.until(100).nothing();
     t.at(100).neighbor_query();
     t.until(101).nothing();
@@ -401,7 +403,7 @@ fn e13b_missing_neighbour_is_given_up_in_time() {
     let late = sent
         .iter()
         .filter(|sent| sent.at >= s(100) && sent.from == End::Us);
-    assert!(late.clone().all(|sent| sent.kind == Kind::NeighborQuery));
+    assert!(late.clone().all(|sent| sent.kind.is_neighbor_query()));
     assert!(late.count() >= 2);
     let verdict = t.given_up(Cause::KeepAlive);
     assert_eq!((verdict.unanswered, verdict.unsent), (0, 2));
@@ -529,7 +531,7 @@ fn e16_longest_durations_never_fall_due() {
 fn e17_plain_gives_no_reason() {
     let mut t = Setup::default().plain();
     t.at(1).nothing();
-    t.peer_does(Mode::Rebooted);
+    t.peer_does(Manner::Resets);
     t.socket().set_keep_alive(Some(s(10).smoltcp()));
     t.at(1).smoltcp_probe();
     t.at(2).nothing().is(Tcp::Closed);
@@ -540,7 +542,7 @@ fn e17_plain_gives_no_reason() {
 fn e17_restarted_peer_is_reported_as_reset_while_probing() {
     let mut t = established(config(10, 2, 3));
     t.at(1).nothing();
-    t.peer_does(Mode::Rebooted);
+    t.peer_does(Manner::Resets);
     t.at(10).probe(1);
     t.at(11).nothing().is(Tcp::Closed);
     let reason = CloseReason::PeerReset {

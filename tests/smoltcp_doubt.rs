@@ -3,12 +3,13 @@
 //! The numbers of a connection may not be known when a probe is due, a segment may not be verified
 //! when a verdict is, and a stall may have been anybody's.
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{Mode, Scenario, Setup, config, established, ms, s, with_user_timeout};
+use scenario::{Scenario, Setup, config, established, ms, s, with_user_timeout};
 use smoltcp::socket::tcp::State as Tcp;
+use tcp_keepalive::sim::Manner;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, Event, State};
 
@@ -26,7 +27,7 @@ fn with_own_keep_alive(seconds: i64) -> Scenario {
 fn k7_long_segment_just_before_the_verdict_saves_the_peer() {
     for len in [100, 400] {
         let mut t = established(config(10, 2, 3));
-        t.peer_does(Mode::Silent);
+        t.peer_does(Manner::Silent);
         t.at(s(15) + ms(985));
         t.peer_says(len);
         t.at(20);
@@ -90,7 +91,7 @@ fn neighbour_gone_before_enabling_is_found() {
         t.at(117);
         assert_eq!(t.stats().verdicts, 1, "idle {idle} ms: {}", t.story());
         assert_eq!(t.stats().unsent_attempts, 3);
-        assert!(t.host.worst_idle_polls <= 1);
+        assert!(t.worst_idle_turns() <= 1);
     }
 }
 
@@ -105,7 +106,7 @@ fn device_gone_before_enabling_is_found() {
     t.at(21);
     assert_eq!(t.stats().unsent_attempts, 3, "{}", t.story());
     assert_eq!(t.stats().verdicts, 1);
-    assert!(t.host.worst_idle_polls <= 1);
+    assert!(t.worst_idle_turns() <= 1);
 }
 
 /// Enabled late, nothing is asked of the neighbour before a probe is due.
@@ -168,7 +169,7 @@ fn k11_another_connections_stall_is_no_debt() {
     t.enable(with_user_timeout(config(10, 2, 3), 3));
     t.at(41);
     t.block_transmitter();
-    let sent = t.host.socket(1).send_slice(&[b'w'; 10]);
+    let sent = t.socket_of(1).send_slice(&[b'w'; 10]);
     assert_eq!(sent, Ok(10));
     t.at(s(41) + ms(100));
     t.unblock_device();
@@ -202,7 +203,7 @@ fn closed_with_data_in_flight_plain_smoltcp_stalls() {
     t.peer_acks();
     t.at(4000);
     assert_eq!(t.poll_at(), None, "{}", t.story());
-    assert_eq!(t.host.socket(0).send_queue(), 1);
+    assert_eq!(t.socket_of(0).send_queue(), 1);
 }
 
 /// K11: a peer that dies then is asked when smoltcp should have asked it and the user timeout is
@@ -282,7 +283,7 @@ fn k11_the_debt_starts_with_the_retransmission() {
         .connections(2)
         .established(with_user_timeout(config(100, 2, 3), 10));
     t.socket().set_nagle_enabled(false);
-    t.peer_does(Mode::Silent);
+    t.peer_does(Manner::Silent);
     t.at(1);
     t.write(50);
     t.at(s(1) + ms(20));
@@ -293,7 +294,7 @@ fn k11_the_debt_starts_with_the_retransmission() {
     t.peer_acks();
     t.at(s(1) + ms(200));
     t.block_transmitter();
-    assert_eq!(t.host.socket(1).send_slice(b"x"), Ok(1));
+    assert_eq!(t.socket_of(1).send_slice(b"x"), Ok(1));
     t.at(s(1) + ms(300));
     t.unblock_device();
     t.at(60);
@@ -306,7 +307,7 @@ fn k11_the_debt_starts_with_the_retransmission() {
 #[test]
 fn k11_the_user_timeout_wakes_the_loop() {
     let mut t = established(with_user_timeout(config(1000, 2, 3), 5));
-    t.peer_does(Mode::Silent);
+    t.peer_does(Manner::Silent);
     t.at(1);
     t.write(10);
     t.at(10);
@@ -321,9 +322,7 @@ fn disabling_one_does_not_put_off_another() {
     t.enable_on(1, config(10, 2, 3));
     t.at(1);
     t.enable_on(0, config(10, 2, 3));
-    let other = t.host.handles[1];
-    let set = t.host.keep_alive.as_mut().expect("it has one");
-    set.disable(other);
+    t.disable_on(1);
     t.silence_peer();
     t.at(18).is(Tcp::Closed);
 }
@@ -371,7 +370,7 @@ fn a_rst_that_was_not_believed_is_no_reason() {
             }
         });
         t.at(s(1) + ms(if is_corrupted { 5 } else { 500 }));
-        t.host.iface.update_ip_addrs(|addresses| {
+        t.host().iface.update_ip_addrs(|addresses| {
             addresses.clear();
         });
         t.at(100);

@@ -8,20 +8,21 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
-mod harness;
+mod scenario;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use harness::{End, Kind, Setup, config, established, ms, s, us, with_user_timeout};
+use scenario::{End, Setup, config, established, ms, s, us, with_user_timeout};
 use smoltcp::iface::{Config as InterfaceConfig, Interface, PollResult, SocketSet};
 use smoltcp::phy::{Loopback, Medium};
 use smoltcp::socket::tcp;
 use smoltcp::socket::tcp::State as Tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
+use tcp_keepalive::sim::wire::Kind;
 use tcp_keepalive::smoltcp::KeepAliveSet;
 use tcp_keepalive::{Cause, Config, Event, State};
 
@@ -123,7 +124,7 @@ fn rsts_of_verdicts_share_a_narrow_device() {
     t.unblock_device();
     t.rst().rst();
     t.at(100).nothing_sent();
-    assert!(t.host.worst_idle_polls <= 1);
+    assert!(t.worst_idle_turns() <= 1);
 }
 
 /// K11: data that cannot leave for want of room runs into the user timeout.
@@ -136,7 +137,7 @@ fn queued_data_on_a_blocked_device_runs_into_the_user_timeout() {
     t.until(25).nothing();
     let verdict = t.at(25).given_up(Cause::UserTimeout);
     assert_eq!((verdict.unanswered, verdict.unsent), (0, 0));
-    assert!(t.host.worst_idle_polls <= 1);
+    assert!(t.worst_idle_turns() <= 1);
 }
 
 /// Data in flight when the device stops runs into the user timeout, counted from when it left.
@@ -268,7 +269,7 @@ fn queued_data_for_a_missing_neighbour_runs_into_the_user_timeout() {
         assert!(
             t.take_sent()
                 .iter()
-                .all(|sent| sent.kind == Kind::NeighborQuery)
+                .all(|sent| sent.kind.is_neighbor_query())
         );
         t.at(120).given_up(Cause::UserTimeout);
     }
@@ -284,7 +285,7 @@ fn rst_waits_for_the_neighbour() {
     assert!(
         t.take_sent()
             .iter()
-            .all(|sent| sent.kind == Kind::NeighborQuery)
+            .all(|sent| sent.kind.is_neighbor_query())
     );
     t.script().is_neighbor = true;
     t.at(210);
@@ -294,7 +295,7 @@ fn rst_waits_for_the_neighbour() {
         .filter_map(|sent| sent.tcp().cloned())
         .collect();
     assert!(matches!(&segments[..], [rst] if rst.rst));
-    assert!(t.host.worst_idle_polls <= 1);
+    assert!(t.worst_idle_turns() <= 1);
 }
 
 /// A lost answer to the question for the neighbour's address is no trouble either.
@@ -462,7 +463,7 @@ fn rate_limited_peer_lives() {
 #[test]
 fn slow_host_decides_no_sooner() {
     let mut t = established(config(10, 2, 3));
-    t.host.slowness = ms(1500);
+    t.slow_down(ms(1500));
     t.silence_peer();
     t.at(100).is(Tcp::Closed);
     let probes = t
@@ -531,12 +532,12 @@ fn frames_received_during_sleep_count_on_waking() {
 fn polls_past_us_do_not_spoil_the_numbers() {
     let mut t = established(config(10, 2, 3));
     t.at(1).nothing();
-    t.host.bypasses = true;
+    t.host().bypasses_keep_alive = true;
     t.peer_says(100);
     t.write(50);
     t.at(2);
     t.skip();
-    t.host.bypasses = false;
+    t.host().bypasses_keep_alive = false;
     t.until(10).nothing();
     t.at(10).probe(1);
     t.at(11).alive();
@@ -547,13 +548,13 @@ fn polls_past_us_do_not_spoil_the_numbers() {
 fn connection_opened_past_us() {
     let mut t = Setup::default().closed();
     t.enable(config(10, 2, 3));
-    t.host.bypasses = true;
+    t.host().bypasses_keep_alive = true;
     t.open();
     t.peer_says(7);
     t.at(3);
     t.skip();
-    t.host.bypasses = false;
-    t.host.turn();
+    t.host().bypasses_keep_alive = false;
+    t.wake();
     t.until(13).nothing();
     t.at(13).probe(1);
     t.at(14).alive();
@@ -576,7 +577,7 @@ fn verdict_wakes_who_waits() {
     t.skip();
     t.at(14).timed_out();
     assert!(woken.iter().all(|woken| woken.0.load(Ordering::Relaxed)));
-    assert_eq!(t.host.last_result, PollResult::SocketStateChanged);
+    assert_eq!(t.host().last_result(), PollResult::SocketStateChanged);
     assert!(!t.socket().may_recv() && !t.socket().may_send());
 }
 

@@ -7,17 +7,19 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{End, Kind, Mode, Scenario, Setup, Time, config, established, ms, s};
+use scenario::{End, Scenario, Setup, Time, config, established, ms, s};
 use smoltcp::iface::{Config as InterfaceConfig, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Loopback, Medium};
 use smoltcp::socket::tcp::State as Tcp;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, Ieee802154Address};
+use tcp_keepalive::sim::Manner;
+use tcp_keepalive::sim::wire::Kind;
 use tcp_keepalive::smoltcp::{CloseReason, EnableError, KeepAliveSet};
 use tcp_keepalive::{Config, Event, State};
 
@@ -116,7 +118,7 @@ fn half_open_handshake_is_not_probed() {
     let mut t = Setup::default().passive().closed();
     t.enable(config(10, 2, 3));
     t.socket().listen(80).unwrap();
-    t.script().connect(80, false);
+    t.peer_connects(false);
     t.at(ms(10)).syn();
     t.silence_peer();
     t.at(100).is(Tcp::SynReceived);
@@ -219,7 +221,7 @@ fn enabling_late_with_a_forgotten_neighbour() {
     t.enable(config(10, 2, 3));
     t.until(110);
     let sent = t.take_sent();
-    assert!(sent.iter().all(|sent| sent.kind == Kind::NeighborQuery));
+    assert!(sent.iter().all(|sent| sent.kind.is_neighbor_query()));
     t.at(111);
     let segments: Vec<_> = t
         .take_sent()
@@ -292,7 +294,7 @@ fn disabled_while_waiting_for_the_neighbour() {
     t.script().is_neighbor = true;
     t.at(1000).is(Tcp::Established);
     let sent = t.take_sent();
-    assert!(sent.iter().all(|sent| sent.kind == Kind::NeighborQuery));
+    assert!(sent.iter().all(|sent| sent.kind.is_neighbor_query()));
 }
 
 /// Disabled while the numbers are being learned and the neighbour is missing: when it is found,
@@ -310,7 +312,7 @@ fn disabled_while_learning() {
     t.script().is_neighbor = true;
     t.at(1000).is(Tcp::Established);
     let sent = t.take_sent();
-    assert!(sent.iter().all(|sent| sent.kind == Kind::NeighborQuery));
+    assert!(sent.iter().all(|sent| sent.kind.is_neighbor_query()));
 }
 
 /// Disabled and enabled again, while the numbers are being learned.
@@ -328,7 +330,7 @@ fn disabled_and_enabled_again_while_learning() {
     t.script().is_neighbor = true;
     t.until(132);
     let sent = t.take_sent();
-    assert!(sent.iter().all(|sent| sent.kind == Kind::NeighborQuery));
+    assert!(sent.iter().all(|sent| sent.kind.is_neighbor_query()));
     t.at(133).alive();
     let segments: Vec<_> = t
         .take_sent()
@@ -461,7 +463,7 @@ fn reset_while_suspect() {
     let mut t = established(config(10, 2, 3));
     t.silence_peer();
     t.at(10).probe(1).at(11).nothing();
-    t.peer_does(Mode::Rebooted);
+    t.peer_does(Manner::Resets);
     t.at(12).probe(2).at(13).nothing().is(Tcp::Closed);
     let reason = CloseReason::PeerReset {
         while_probing: true,
@@ -475,7 +477,7 @@ fn reset_while_suspect() {
 fn reset_in_answer_to_data() {
     let mut t = established(config(10, 2, 3));
     t.at(5).nothing();
-    t.peer_does(Mode::Rebooted);
+    t.peer_does(Manner::Resets);
     t.write(3);
     t.at(5).data(3);
     t.at(6).nothing().is(Tcp::Closed);
@@ -618,7 +620,7 @@ fn rst_sent_while_opening_is_not_the_reason_of_the_end() {
     let mut t = Setup::default().passive().closed();
     t.enable(config(10, 2, 3));
     t.socket().listen(80).unwrap();
-    t.script().connect(80, false);
+    t.peer_connects(false);
     t.at(ms(10)).syn();
     t.forge(|segment| segment.ack = Some(1));
     t.at(1).is(Tcp::Established);
@@ -638,7 +640,7 @@ fn rst_sent_while_opening_is_not_the_reason_of_the_end() {
 fn restarted_peer_connects_again() {
     let mut t = Setup::default().passive().established(config(10, 2, 3));
     t.at(5).nothing();
-    t.peer_does(Mode::Rebooted);
+    t.peer_does(Manner::Resets);
     t.forge(|segment| {
         segment.syn = true;
         segment.ack = None;
@@ -673,7 +675,7 @@ fn lost_end_of_the_handshake() {
 fn address_lost() {
     let mut t = established(config(10, 2, 3));
     t.at(5).nothing();
-    t.host
+    t.host()
         .iface
         .update_ip_addrs(|addresses| while addresses.pop().is_some() {});
     t.at(1000).nothing().is(Tcp::Closed);
@@ -686,7 +688,7 @@ fn address_lost_while_probing() {
     let mut t = established(config(10, 2, 3));
     t.silence_peer();
     t.at(10).probe(1).at(11).nothing();
-    t.host
+    t.host()
         .iface
         .update_ip_addrs(|addresses| while addresses.pop().is_some() {});
     t.at(1000).nothing().is(Tcp::Closed);
@@ -820,10 +822,10 @@ fn handle_that_was_removed_is_dropped() {
         .established(config(10, 2, 3));
     t.silence_peer();
     t.at(10).probe_on(0, 1).probe_on(1, 1);
-    let removed = t.host.handles[0];
-    t.host.sockets.remove(removed);
+    let removed = t.handles[0];
+    t.host().sockets.remove(removed);
     t.at(12);
-    let keep_alive = t.host.keep_alive.as_ref().unwrap();
+    let keep_alive = &t.host().keep_alive;
     assert_eq!(keep_alive.state(removed), None);
     assert_eq!(keep_alive.close_reason(removed), None);
     t.probe_on(1, 2).at(14).probe_on(1, 3).at(16).rst();
@@ -865,7 +867,6 @@ fn a_thousand_connections_one_after_the_other() {
         t.script().connections.clear();
         t.start_opening();
         t.at(now + ms(50)).alive();
-        t.link.borrow_mut().trace.clear();
         t.skip();
     }
     assert_eq!(t.stats().verdicts, 0);

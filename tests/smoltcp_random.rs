@@ -9,16 +9,18 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{End, Mode, Scenario, Setup, Time, config, ms, s, with_user_timeout};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
+use scenario::{End, Scenario, Setup, Time, config, ms, s, with_user_timeout};
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::socket::tcp::State as Tcp;
+use tcp_keepalive::sim::Manner;
+use tcp_keepalive::sim::wire::{Kind, Segment};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Config, Event, State};
 
@@ -115,7 +117,7 @@ fn any_setup(bits: u8) -> Setup {
 }
 
 /// The segment's SEQ lies one below all that its connection has sent.
-fn is_below(t: &Scenario, segment: &harness::Segment) -> bool {
+fn is_below(t: &Scenario, segment: &Segment) -> bool {
     let trace = t.trace();
     let earlier = trace
         .iter()
@@ -211,10 +213,11 @@ proptest! {
     ) {
         let mut t = any_setup(bits).established(config(10, 2, count));
         let mut state = seed;
-        t.link.borrow_mut().loss = Some(Box::new(move |_, _| {
+        let is_lost = move |_, _: &Kind| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 33) % 100 < percent
-        }));
+        };
+        t.world.lose_every(t.link, is_lost).unwrap();
         t.at(2000);
         let verdicts = t.events().into_iter().filter_map(|(at, event)| match event {
             Event::TimedOut(verdict) => Some((at, verdict)),
@@ -224,7 +227,7 @@ proptest! {
         for (at, verdict) in verdicts {
             let mut answers = trace.iter().filter(|sent| {
                 let is_answer = sent.from == End::Peer && sent.tcp().is_some();
-                is_answer && sent.fate == harness::Fate::OnItsWay && sent.at + ms(10) <= at
+                is_answer && !sent.is_lost() && sent.at + ms(10) <= at
             });
             let heard = answers.next_back().unwrap().at + ms(10);
             let probes = trace.iter().filter(|sent| {
@@ -252,14 +255,14 @@ proptest! {
         for (pause, index, step) in steps {
             let then = t.time() + ms(pause);
             t.at(then);
-            let handle = t.host.handles[index];
+            let handle = t.handles[index];
             if !is_there[index] {
                 // It takes the first place that is free.
-                let new = t.host.sockets.add(tcp::Socket::new(
+                let new = t.host().sockets.add(tcp::Socket::new(
                     tcp::SocketBuffer::new(vec![0; 512]),
                     tcp::SocketBuffer::new(vec![0; 512]),
                 ));
-                let index = t.host.handles.iter().position(|handle| *handle == new).unwrap();
+                let index = t.handles.iter().position(|handle| *handle == new).unwrap();
                 is_there[index] = true;
                 continue;
             }
@@ -269,21 +272,21 @@ proptest! {
                     enabled[index] = true;
                 }
                 2 => {
-                    t.host.keep_alive.as_mut().unwrap().disable(handle);
+                    t.disable_on(index);
                     enabled[index] = false;
                 }
-                3 => t.host.socket(index).abort(),
-                4 => t.host.socket(index).close(),
-                5 if !t.host.socket(index).is_open() => t.start_opening_one(index),
+                3 => t.socket_of(index).abort(),
+                4 => t.socket_of(index).close(),
+                5 if !t.socket_of(index).is_open() => t.start_opening_one(index),
                 6 => {
                     let account = t.script().connections.get_mut(index);
                     if let Some(account) = account {
-                        account.mode = Mode::Silent;
+                        account.manner = Manner::Silent;
                     }
                 }
                 7 => {
-                    t.host.keep_alive.as_mut().unwrap().disable(handle);
-                    t.host.sockets.remove(handle);
+                    t.disable_on(index);
+                    t.host().sockets.remove(handle);
                     enabled[index] = false;
                     is_there[index] = false;
                 }
@@ -303,7 +306,7 @@ proptest! {
         }
         let then = t.time() + s(100);
         t.at(then);
-        assert!(t.host.worst_idle_polls <= 2);
+        assert!(t.worst_idle_turns() <= 2);
     }
 
     /// Whatever the two were doing, a peer that restarts is found out by the first thing that is
@@ -324,7 +327,7 @@ proptest! {
         // smoltcp may have stalled (`closed_with_data_in_flight_plain_smoltcp_stalls`): then nothing
         // is sent, and without a user timeout nothing can be found out.
         let is_stalled = t.peer().window == 0 && t.socket().send_queue() > 0;
-        t.peer_does(Mode::Rebooted);
+        t.peer_does(Manner::Resets);
         // A window probe may be a minute away, and a clock that was set back may take its time.
         let then = t.time() + s(70);
         t.at(then);

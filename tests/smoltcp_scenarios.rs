@@ -5,12 +5,13 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::{End, Mode, Setup, config, established, ms, s, us, with_user_timeout};
+use scenario::{End, Setup, config, established, ms, s, seed_for_isn, us, with_user_timeout};
 use smoltcp::socket::tcp::State as Tcp;
+use tcp_keepalive::sim::Manner;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, Event, ProbePayload, State};
 
@@ -72,7 +73,7 @@ fn answer_in_the_last_microsecond_is_in_time() {
     let mut t = established(config(10, 2, 3));
     t.silence_peer();
     t.at(10).probe(1).at(12).probe(2).at(13).nothing();
-    t.peer_does(Mode::Late(ms(1980) - us(1)));
+    t.peer_does(Manner::Late((ms(1980) - us(1)).duration()));
     t.at(14).probe(3);
     t.at(s(16) - us(1)).alive();
     t.until(s(26) - us(1)).nothing();
@@ -84,7 +85,7 @@ fn answer_at_the_deadline_is_in_time() {
     let mut t = established(config(10, 2, 3));
     t.silence_peer();
     t.at(10).probe(1).at(12).probe(2).at(13).nothing();
-    t.peer_does(Mode::Late(ms(1980)));
+    t.peer_does(Manner::Late(ms(1980).duration()));
     t.at(14).probe(3);
     t.at(16).nothing().alive();
 }
@@ -95,7 +96,7 @@ fn answer_a_microsecond_late_is_too_late() {
     let mut t = established(config(10, 2, 3));
     t.silence_peer();
     t.at(10).probe(1).at(12).probe(2).at(13).nothing();
-    t.peer_does(Mode::Late(ms(1980) + us(1)));
+    t.peer_does(Manner::Late((ms(1980) + us(1)).duration()));
     t.at(14).probe(3);
     t.at(16).timed_out();
     // The answer meets a socket that is closed, and smoltcp resets it.
@@ -126,7 +127,7 @@ fn events_are_suspect_recovered_suspect_timed_out() {
     let mut t = established(config(10, 2, 3));
     t.silence_peer();
     t.at(10).probe(1).at(12).probe(2).at(13).nothing();
-    t.peer_does(Mode::Answers);
+    t.peer_does(Manner::Answers);
     t.at(14).probe(3);
     t.at(15).alive();
     t.silence_peer();
@@ -173,7 +174,7 @@ fn poll_at_is_never_in_the_past_twice_in_a_row() {
     t.at(500);
     t.silence_peer();
     t.at(1000).is(Tcp::Closed);
-    assert!(t.host.worst_idle_polls <= 1, "{}", t.host.worst_idle_polls);
+    assert!(t.worst_idle_turns() <= 1, "{}", t.worst_idle_turns());
 }
 
 /// An idle loop sleeps: between two probes that are answered there are no other polls than the
@@ -182,9 +183,9 @@ fn poll_at_is_never_in_the_past_twice_in_a_row() {
 fn idle_connection_costs_no_polls() {
     let mut t = established(config(1000, 2, 3));
     t.at(1).nothing();
-    let polls = t.host.polls;
+    let polls = t.turns();
     t.until(1000).nothing();
-    assert_eq!(t.host.polls, polls);
+    assert_eq!(t.turns(), polls);
 }
 
 // What we send does not count, and what the peer sends does.
@@ -353,7 +354,7 @@ fn data_written_between_two_probes_is_answered() {
     let mut t = established(config(10, 2, 3));
     t.silence_peer();
     t.at(10).probe(1).at(11).nothing();
-    t.peer_does(Mode::Answers);
+    t.peer_does(Manner::Answers);
     t.write(5);
     t.at(11).data(5);
     let heard = s(11) + ms(20);
@@ -684,7 +685,7 @@ fn reflected_frames_are_no_sign_of_life() {
             .filter(|sent| sent.from == End::Us)
             .collect();
         for frame in frames {
-            t.script().inject(frame.bytes);
+            t.inject(frame.bytes.to_vec());
         }
     }
     assert_eq!(t.stats().probes_sent, 3);
@@ -750,7 +751,9 @@ fn clock_jumping_back_and_forth() {
 /// goes to time.
 #[test]
 fn negative_moments_are_no_trouble() {
-    let mut t = established(config(10, 2, 3));
+    let mut t = Setup::default()
+        .smoltcp_epoch(s(10_000))
+        .established(config(10, 2, 3));
     t.silence_peer();
     t.at(1).nothing();
     t.step_clock(s(-5_000));
@@ -767,7 +770,7 @@ fn of_two_connections_only_the_silent_one_is_given_up() {
     let mut t = Setup::default()
         .connections(2)
         .established(config(10, 2, 3));
-    t.peer_does(Mode::Silent);
+    t.peer_does(Manner::Silent);
     t.at(10).probe_on(0, 1).probe_on(1, 1);
     t.at(12).probe_on(0, 2);
     t.at(14).probe_on(0, 3);
@@ -775,7 +778,7 @@ fn of_two_connections_only_the_silent_one_is_given_up() {
     t.at(s(20) + ms(20)).probe_on(1, 1);
     t.at(21);
     assert_eq!(t.state_of(1), Some(State::Armed));
-    assert_eq!(t.host.socket(1).state(), Tcp::Established);
+    assert_eq!(t.socket_of(1).state(), Tcp::Established);
     assert_eq!(t.events().len(), 2);
 }
 
@@ -796,7 +799,7 @@ fn four_half_open_connections_at_once() {
     t.at(16).rst().rst().rst().rst();
     for index in 0..4 {
         assert_eq!(t.state_of(index), Some(State::TimedOut));
-        assert_eq!(t.host.socket(index).state(), Tcp::Closed);
+        assert_eq!(t.socket_of(index).state(), Tcp::Closed);
     }
     let verdicts = t.events();
     let verdicts = verdicts
@@ -827,7 +830,7 @@ fn connections_have_their_own_time_tables() {
 /// SND.NXT - 1 wraps: with SND.NXT zero, the probe's SEQ is the last number of all.
 #[test]
 fn sequence_number_wraps_below_zero() {
-    let setup = Setup::default().seed(harness::seed_for_isn(u32::MAX));
+    let setup = Setup::default().seed(seed_for_isn(u32::MAX));
     let mut t = setup.established(config(10, 2, 3));
     let probe = t.at(10).segment();
     assert_eq!(probe.seq, u32::MAX);
@@ -837,7 +840,7 @@ fn sequence_number_wraps_below_zero() {
 /// SND.NXT one: the probe's SEQ is zero.
 #[test]
 fn sequence_number_zero() {
-    let setup = Setup::default().seed(harness::seed_for_isn(0));
+    let setup = Setup::default().seed(seed_for_isn(0));
     let mut t = setup.established(config(10, 2, 3));
     let probe = t.at(10).segment();
     assert_eq!(probe.seq, 0);
@@ -847,7 +850,7 @@ fn sequence_number_zero() {
 /// SND.NXT passes zero in the middle of data, and the peer's answers are understood.
 #[test]
 fn sequence_number_wraps_within_data() {
-    let setup = Setup::default().seed(harness::seed_for_isn(u32::MAX - 5));
+    let setup = Setup::default().seed(seed_for_isn(u32::MAX - 5));
     let mut t = setup.established(config(10, 2, 3));
     t.write(20);
     t.at(0).data(20);
@@ -892,7 +895,7 @@ fn len_as_second(len: usize) -> i32 {
     i32::try_from(len).unwrap()
 }
 
-// The harness itself.
+// The language of the scenarios.
 
 /// A scenario is the same each time it is run, octet by octet.
 #[test]

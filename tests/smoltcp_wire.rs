@@ -7,16 +7,18 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
-mod harness;
+mod scenario;
 
 use std::time::Duration;
 
-use harness::setup::{Opens, timestamp_clock};
-use harness::{End, Segment, Setup, Time, config, ms, s};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use scenario::setup::Opens;
+use scenario::{End, Scenario, Sent, Setup, Time, config, ms, s};
 use smoltcp::phy::{Checksum, ChecksumCapabilities, Medium};
 use smoltcp::socket::tcp::State as Tcp;
+use tcp_keepalive::sim::timestamp_clock;
+use tcp_keepalive::sim::wire::Segment;
 use tcp_keepalive::{Cause, ProbePayload};
 
 /// Every combination of medium, version, timestamps, who opens, and who the peer is.
@@ -102,13 +104,7 @@ fn garbage_octet_is_sent_if_asked_for() {
         t.until(10).nothing();
         let before = t.trace().len();
         t.at(10).probe(1);
-        let probe = t
-            .link
-            .borrow()
-            .trace
-            .iter()
-            .rev()
-            .find_map(|sent| sent.tcp().cloned());
+        let probe = t.trace().iter().rev().find_map(|sent| sent.tcp().cloned());
         assert_eq!(probe.unwrap().payload, [0]);
         assert_eq!(t.trace().len(), before + 1);
         t.at(11).alive();
@@ -138,7 +134,7 @@ fn probe_frame_is_what_it_should_be() {
             ip_checksum_ok: true,
             ..found
         };
-        assert_eq!(frame.bytes, t.path.segment(&expected));
+        assert_eq!(*frame.bytes, expected.emit(t.macs()));
     }
 }
 
@@ -185,7 +181,7 @@ fn timestamps_are_current() {
     t.at(1);
     t.skip();
     for _ in 0..5 {
-        let latest = |t: &harness::Scenario, from| {
+        let latest = |t: &Scenario, from| {
             let trace = t.trace();
             let mut sent = trace.iter().filter(|sent| sent.from == from).rev();
             sent.find_map(|sent| sent.tcp()?.timestamps).unwrap().0
@@ -226,7 +222,7 @@ fn checksums_are_left_to_a_device_that_computes_them() {
                 .checksums(checksums(checksum))
                 .established(config(10, 2, 3));
             t.at(10).probe(1);
-            let field = |sent: &harness::Sent| {
+            let field = |sent: &Sent| {
                 let tcp_at = sent.bytes.len() - if t.setup.timestamps { 32 } else { 20 };
                 [sent.bytes[tcp_at + 16], sent.bytes[tcp_at + 17]]
             };
@@ -265,9 +261,9 @@ fn padded_frames_are_heard() {
         t.silence_peer();
         t.at(5).nothing();
         let segment = t.peer_segment();
-        let mut frame = t.script().path.segment(&segment);
+        let mut frame = t.script().frame(&segment);
         frame.resize(frame.len() + 18, 0xee);
-        t.script().inject(frame);
+        t.inject(frame);
         t.at(6).nothing();
         assert_eq!(t.last_heard(), Some(s(5) + ms(10)));
     }
@@ -279,7 +275,7 @@ fn empty_frames_are_no_trouble() {
     for setup in [Setup::default(), Setup::default().ethernet()] {
         let mut t = setup.established(config(10, 2, 3));
         t.silence_peer();
-        t.script().inject(Vec::new());
+        t.inject(Vec::new());
         t.at(10).probe(1).at(12).probe(2).at(14).probe(3);
         t.at(16).timed_out();
     }
@@ -319,10 +315,9 @@ fn segments_of_any_length_are_heard_on_arrival() {
 fn bulk_transfer_is_heard_throughout() {
     let setup = Setup::default().smoltcp_peer().buffers(4096, 1024);
     let mut t = setup.established(config(10, 2, 3));
-    t.host.drains = true;
+    t.application().drains = true;
     for tenth in 1..1000 {
-        let peer = t.smoltcp_peer();
-        let socket = peer.socket(0);
+        let socket = t.peer_socket(0);
         if socket.can_send() {
             let _ = socket.send_slice(&[b'b'; 4096]);
         }
@@ -389,21 +384,20 @@ fn garbage() -> impl Strategy<Value = Garbage> {
     ]
 }
 
-fn feed(t: &mut harness::Scenario, garbage: Garbage) {
+fn feed(t: &mut Scenario, garbage: Garbage) {
     let mut segment = t.peer_segment();
-    let path = t.script().path;
-    let tcp_at = path.segment(&segment).len() - if t.setup.timestamps { 32 } else { 20 };
+    let tcp_at = t.script().frame(&segment).len() - if t.setup.timestamps { 32 } else { 20 };
     let frame = match garbage {
         Garbage::Octets(octets) => octets,
         Garbage::Truncated { payload, keep } => {
             segment.payload = vec![b'g'; payload];
-            let mut frame = path.segment(&segment);
+            let mut frame = t.script().frame(&segment);
             frame.truncate(keep % frame.len());
             frame
         }
         Garbage::Mutated { payload, at, by } => {
             segment.payload = vec![b'g'; payload];
-            let mut frame = path.segment(&segment);
+            let mut frame = t.script().frame(&segment);
             let at = tcp_at + at % (frame.len() - tcp_at);
             frame[at] ^= by;
             frame
@@ -420,10 +414,10 @@ fn feed(t: &mut harness::Scenario, garbage: Garbage) {
             segment.fin = flags & 6 == 2;
             segment.rst = flags & 6 == 4;
             segment.payload = vec![b'g'; payload];
-            path.segment(&segment)
+            t.script().frame(&segment)
         }
     };
-    t.script().inject(frame);
+    t.inject(frame);
 }
 
 fn garbage_setup(bits: u8) -> Setup {
@@ -481,7 +475,7 @@ proptest! {
     }
 }
 
-fn feed_all(t: &mut harness::Scenario, mut garbage: Vec<(i64, Garbage)>) {
+fn feed_all(t: &mut Scenario, mut garbage: Vec<(i64, Garbage)>) {
     garbage.sort_by_key(|(at, _)| *at);
     let start = t.time();
     for (at, garbage) in garbage {

@@ -54,9 +54,23 @@ struct Settings {
     random_seed: Option<u64>,
     checksums: ChecksumCapabilities,
     ring: Option<usize>,
+    epoch: Instant,
 }
 
 impl Settings {
+    /// What smoltcp is told when the host's clock shows `now`.
+    fn moment_out(&self, now: Instant) -> time::Instant {
+        let micros = |instant| instant_out(instant).total_micros();
+        time::Instant::from_micros(micros(now).saturating_sub(micros(self.epoch)))
+    }
+
+    /// And back.
+    fn moment_in(&self, moment: time::Instant) -> Instant {
+        let epoch = instant_out(self.epoch).total_micros();
+        let micros = moment.total_micros().saturating_add(epoch);
+        instant_in(time::Instant::from_micros(micros))
+    }
+
     fn port(&self) -> Port {
         let medium = if matches!(self.hardware, HardwareAddress::Ethernet(_)) {
             Medium::Ethernet
@@ -129,6 +143,7 @@ impl Host {
             random_seed: None,
             checksums: ChecksumCapabilities::default(),
             ring: None,
+            epoch: Instant::ZERO,
         };
         // Switched on by the world, with luck of its own.
         let iface = settings.interface(time::Instant::ZERO, &mut Rng::new(0));
@@ -195,6 +210,15 @@ impl Host {
     #[must_use]
     pub const fn unwatched(mut self) -> Self {
         self.is_watched = false;
+        self
+    }
+
+    /// Counts smoltcp's time, which is also the application's, from when the host's clock shows
+    /// `epoch`; otherwise it is counted from zero. A moment before that is negative, as smoltcp's
+    /// may be and the host's clock's may not.
+    #[must_use]
+    pub const fn epoch(mut self, epoch: Instant) -> Self {
+        self.settings.epoch = epoch;
         self
     }
 
@@ -269,7 +293,7 @@ impl Host {
         run: impl FnOnce(&mut dyn App, &mut Context<'_>) -> R,
     ) -> R {
         let mut cx = Context {
-            now: instant_out(turn.now),
+            now: self.settings.moment_out(turn.now),
             iface: &mut self.iface,
             sockets: &mut self.sockets,
             keep_alive: &mut self.keep_alive,
@@ -300,7 +324,7 @@ impl Host {
         };
         let (received, sent) = port.moved();
         let mut view = View {
-            now: turn.now,
+            now: instant_in(self.settings.moment_out(turn.now)),
             medium: port.medium(),
             iface: &mut self.iface,
             sockets: &self.sockets,
@@ -339,18 +363,19 @@ impl Node for Host {
     }
 
     fn power_on(&mut self, turn: &mut Turn<'_>) {
-        self.iface = self.settings.interface(instant_out(turn.now), turn.rng);
+        let now = self.settings.moment_out(turn.now);
+        self.iface = self.settings.interface(now, turn.rng);
         self.sockets = SocketSet::new(Vec::new());
         self.keep_alive = KeepAliveSet::new();
         self.events.clear();
         self.ends.clear();
         self.watch = Watch::default();
-        self.app_wake = Some(instant_out(turn.now));
+        self.app_wake = Some(now);
         self.run_app(turn, &[], App::start);
     }
 
     fn poll(&mut self, turn: &mut Turn<'_>) {
-        let now = instant_out(turn.now);
+        let now = self.settings.moment_out(turn.now);
         let Some(port) = turn.ports.first_mut() else {
             self.app_wake = None;
             return;
@@ -368,13 +393,14 @@ impl Node for Host {
     }
 
     fn poll_at(&mut self, now: Instant) -> Option<Instant> {
-        let now = instant_out(now);
+        let now = self.settings.moment_out(now);
         let stack = if self.bypasses_keep_alive {
             self.iface.poll_at(now, &self.sockets)
         } else {
             self.keep_alive.poll_at(now, &mut self.iface, &self.sockets)
         };
-        stack.into_iter().chain(self.app_wake).min().map(instant_in)
+        let wish = stack.into_iter().chain(self.app_wake).min();
+        wish.map(|at| self.settings.moment_in(at))
     }
 
     fn is_honest(&self) -> bool {

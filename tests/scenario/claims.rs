@@ -1,47 +1,44 @@
 //! What is claimed to have happened.
 
 use smoltcp::socket::tcp;
+use tcp_keepalive::sim::trace::Entry;
+use tcp_keepalive::sim::wire::Segment;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Event, State, Verdict};
 
-use super::link::{End, Sent};
-use super::scenario::{Peer, Scenario};
+use super::acts::{PeerId, Scenario};
+use super::record::{End, Sent};
 use super::time::Time;
-use super::wire::{Kind, Segment};
 
 impl Scenario {
     /// Everything sent so far is not looked at.
     pub fn skip(&mut self) -> &mut Self {
-        self.claimed = self.link.borrow().trace.len();
+        self.claimed = self.world.trace().entries().len();
         self
     }
 
-    /// Everything that was sent, by either end, since the connections were opened.
-    pub fn trace(&self) -> Vec<Sent> {
-        self.sent_since(0)
-    }
-
-    /// How many frames have been claimed, or passed over.
+    /// How much of the world's trace has been claimed, or passed over.
     pub fn claimed(&self) -> usize {
         self.claimed
     }
 
     /// What the host under test has sent and nobody has claimed yet. Claims it.
     pub fn take_sent(&mut self) -> Vec<Sent> {
-        let mut sent = self.sent_since(self.claimed);
-        sent.retain(|sent| sent.from == End::Us);
+        let sent = self.unclaimed().map(|(_, sent)| sent).collect();
         self.skip();
         sent
     }
 
-    fn sent_since(&self, first: usize) -> Vec<Sent> {
-        let link = self.link.borrow();
-        let sent = link.trace[first..].iter().cloned();
-        sent.map(|mut sent| {
-            sent.at = sent.at - self.epoch;
-            sent
-        })
-        .collect()
+    /// The same, and where each frame stands in the trace.
+    fn unclaimed(&self) -> impl Iterator<Item = (usize, Sent)> {
+        let entries = self.world.trace().entries().iter().enumerate();
+        entries
+            .skip(self.claimed)
+            .filter_map(|(index, entry)| match entry {
+                Entry::Sent(sent) => Some((index, self.sent(sent))),
+                Entry::Note(_) => None,
+            })
+            .filter(|(_, sent)| sent.from == End::Us)
     }
 
     /// The host under test sent nothing and gave up nobody, since the last claim.
@@ -87,19 +84,16 @@ impl Scenario {
     #[track_caller]
     pub fn frame(&mut self) -> Sent {
         let now = self.time();
-        let unclaimed = self.sent_since(self.claimed);
-        let next = unclaimed.iter().position(|sent| sent.from == End::Us);
-        let Some(next) = next else {
+        let Some((index, sent)) = self.unclaimed().next() else {
             panic!("nothing was sent at {now:?}\n{}", self.story());
         };
-        let sent = unclaimed[next].clone();
         assert_eq!(
             sent.at,
             now,
             "something was sent at another time: {sent:?}\n{}",
             self.story()
         );
-        self.claimed += next + 1;
+        self.claimed = index + 1;
         sent
     }
 
@@ -138,7 +132,7 @@ impl Scenario {
     /// K12, against the peer's own account of the connection.
     #[track_caller]
     fn assert_is_probe(&mut self, index: usize, segment: &Segment, before: usize) {
-        let socket = self.host.socket(index);
+        let socket = self.socket_of(index);
         let endpoints = socket.local_endpoint().zip(socket.remote_endpoint());
         let ports = endpoints.map(|(local, remote)| (local.port, remote.port));
         let found = (segment.src_port, segment.dst_port);
@@ -177,17 +171,20 @@ impl Scenario {
     }
 
     /// SND.NXT and RCV.NXT of the connection with those ports of ours and the peer's, from what
-    /// others know of them: the first `before` frames on the link, and the peer's own account.
+    /// others know of them: the first `before` entries of the trace, and the peer's own account.
     pub fn numbers(&self, ports: (u16, u16), before: usize) -> (u32, u32) {
         let (our_port, peer_port) = ports;
-        let link = self.link.borrow();
-        let segments = link.trace[..before].iter().filter_map(|sent| {
-            let segment = sent.tcp()?;
-            let is_ours = sent.from == End::Us
-                && (segment.src_port, segment.dst_port) == (our_port, peer_port);
-            let is_theirs = sent.from == End::Peer
-                && (segment.dst_port, segment.src_port) == (our_port, peer_port);
-            (is_ours || is_theirs).then_some((sent.from, segment))
+        let entries = &self.world.trace().entries()[..before];
+        let segments = entries.iter().filter_map(|entry| {
+            let Entry::Sent(sent) = entry else {
+                return None;
+            };
+            let (from, segment) = (self.end(sent.from), sent.kind.tcp()?);
+            let is_ours =
+                from == End::Us && (segment.src_port, segment.dst_port) == (our_port, peer_port);
+            let is_theirs =
+                from == End::Peer && (segment.dst_port, segment.src_port) == (our_port, peer_port);
+            (is_ours || is_theirs).then_some((from, segment))
         });
         let (mut snd_nxt, mut rcv_nxt) = (None, None);
         for (from, segment) in segments.filter(|(_, segment)| !segment.rst) {
@@ -202,15 +199,15 @@ impl Scenario {
                 *furthest = Some(segment.end());
             }
         }
-        let rcv_nxt = match &self.peer {
-            Peer::Script(script) => {
-                let mut connections = script.connections.iter().rev();
+        let rcv_nxt = match self.peer {
+            PeerId::Script(peer) => {
+                let mut connections = self.world[peer].connections.iter().rev();
                 let account = connections
-                    .find(|account| (account.our_port, account.peer_port) == ports)
+                    .find(|account| (account.port, account.local_port) == ports)
                     .map(|account| account.snd_nxt);
                 account.unwrap()
             }
-            Peer::Smoltcp(_) => rcv_nxt.unwrap(),
+            PeerId::Smoltcp(_) => rcv_nxt.unwrap(),
         };
         (snd_nxt.unwrap(), rcv_nxt)
     }
@@ -289,18 +286,17 @@ impl Scenario {
     #[track_caller]
     pub fn neighbor_query(&mut self) -> &mut Self {
         let sent = self.frame();
-        let is_query = sent.kind == Kind::NeighborQuery;
+        let is_query = sent.kind.is_neighbor_query();
         assert!(is_query, "not a question: {sent:?}\n{}", self.story());
         self
     }
 
     fn unclaimed_verdict(&self) -> Option<(Time, Verdict)> {
-        self.host.events[self.claimed_events..]
-            .iter()
-            .find_map(|(at, _, event)| match event {
-                Event::TimedOut(verdict) => Some((*at - self.epoch, *verdict)),
-                _ => None,
-            })
+        let entries = &self.world.trace().entries()[self.claimed_events..];
+        self.events_in(entries).find_map(|(at, event)| match event {
+            Event::TimedOut(verdict) => Some((at, verdict)),
+            _ => None,
+        })
     }
 
     /// The peer is given up now for having left the probes unanswered, and a RST says so.
@@ -323,7 +319,7 @@ impl Scenario {
         let Some((at, verdict)) = self.unclaimed_verdict() else {
             panic!("nobody was given up at {:?}\n{}", self.time(), self.story());
         };
-        self.claimed_events = self.host.events.len();
+        self.claimed_events = self.world.trace().entries().len();
         assert_eq!(
             at,
             self.time(),
@@ -360,30 +356,5 @@ impl Scenario {
         let found = self.socket().state();
         assert_eq!(found, state, "at {:?}\n{}", self.time(), self.story());
         self
-    }
-
-    /// All that has happened, to be read.
-    pub fn story(&self) -> String {
-        let mut lines: Vec<(Time, String)> = self
-            .trace()
-            .iter()
-            .map(|sent| (sent.at, format!("{sent:?}")))
-            .collect();
-        for (at, event) in self.events() {
-            lines.push((at, format!("{at:?}  event {event:?}")));
-        }
-        lines.sort_by_key(|(at, _)| *at);
-        let first = lines.len().saturating_sub(60);
-        let lines: Vec<String> = lines
-            .split_off(first)
-            .into_iter()
-            .map(|(_, line)| line)
-            .collect();
-        let now = self.time();
-        format!(
-            "it is {now:?}, the machine {:?}; what happened, last of all the latest:\n{}",
-            self.state(),
-            lines.join("\n")
-        )
     }
 }

@@ -1,35 +1,15 @@
 //! What the link is like, and who is at its ends.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-
+use smoltcp::iface::SocketHandle;
 use smoltcp::phy::{ChecksumCapabilities, Medium};
-use smoltcp::wire::{EthernetAddress, IpAddress};
+use smoltcp::wire::{IpAddress, IpCidr};
 use tcp_keepalive::Config;
-use tcp_keepalive::smoltcp::KeepAliveSet;
+use tcp_keepalive::sim::{Conditions, Host, Peer, SimError, World, timestamp_clock};
 
-use super::host::Host;
-use super::link::{End, Link, Port, Sent};
-use super::scenario::{Peer, Scenario};
-use super::script::Script;
-use super::time::{Time, ms, s};
-use super::wire::Path;
-
-/// The world's clock starts here: well after zero, so that a deadline of zero is long past.
-pub const START: Time = s(1000);
-
-thread_local! {
-    static TIMESTAMP_CLOCK: Cell<u32> = const { Cell::new(0) };
-}
-
-/// The timestamp clock of the host under test: milliseconds of the world's clock.
-pub fn timestamp_clock() -> u32 {
-    TIMESTAMP_CLOCK.get()
-}
-
-pub fn set_timestamp_clock(now: Time) {
-    TIMESTAMP_CLOCK.set(u32::try_from(now.micros / 1000 % i64::from(u32::MAX)).unwrap());
-}
+use super::acts::{PeerId, Scenario};
+use super::application::Application;
+use super::record::Sent;
+use super::time::{Time, ms};
 
 /// Who opens the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +37,8 @@ pub struct Setup {
     pub tx_buffer: usize,
     pub hop_limit: Option<u8>,
     pub peer_isn: u32,
+    /// What the clock of the host under test shows when smoltcp's time is zero.
+    pub smoltcp_epoch: Time,
 }
 
 impl Default for Setup {
@@ -75,6 +57,7 @@ impl Default for Setup {
             tx_buffer: 1024,
             hop_limit: None,
             peer_isn: 7_000_000,
+            smoltcp_epoch: Time::ZERO,
         }
     }
 }
@@ -187,10 +170,15 @@ impl Setup {
         self
     }
 
+    pub fn smoltcp_epoch(mut self, epoch: Time) -> Self {
+        self.smoltcp_epoch = epoch;
+        self
+    }
+
     /// All connections kept alive from before they were opened, and open.
     pub fn established(self, config: Config) -> Scenario {
         let mut scenario = self.closed();
-        for index in 0..scenario.host.handles.len() {
+        for index in 0..scenario.handles.len() {
             scenario.enable_on(index, config);
         }
         scenario.open();
@@ -206,73 +194,106 @@ impl Setup {
 
     /// The same with smoltcp alone: what happens without us.
     pub fn plain(self) -> Scenario {
-        let mut scenario = self.closed();
-        scenario.host.keep_alive = None;
-        scenario.host.name = "plain host";
+        let host = self.host().plain();
+        let mut scenario = self.build("plain host", host).unwrap();
         scenario.open();
         scenario
     }
 
     /// Nothing open yet.
     pub fn closed(self) -> Scenario {
-        let link = Rc::new(RefCell::new(Link::new(self.medium, self.latency, START)));
-        set_timestamp_clock(START);
-        let path = self.path();
-        let port = |end, checksums: &ChecksumCapabilities| Port {
-            link: Rc::clone(&link),
-            end,
-            checksums: checksums.clone(),
-        };
-        let ours = port(End::Us, &self.checksums);
-        let mut host = Host::new("host under test", &path, ours, self.seed);
-        host.keep_alive = Some(KeepAliveSet::new());
-        for _ in 0..self.connections {
-            host.add_socket(self.rx_buffer, self.tx_buffer);
-        }
-        for index in 0..self.connections {
-            let socket = host.socket(index);
-            socket.set_hop_limit(self.hop_limit);
-            if self.timestamps {
-                socket.set_tsval_generator(Some(timestamp_clock));
-            }
-        }
-        let peer = if self.scripted {
-            let mut script = Script::new(Rc::clone(&link), path.reversed());
-            script.isn = self.peer_isn;
-            Peer::Script(script)
-        } else {
-            let theirs = port(End::Peer, &ChecksumCapabilities::default());
-            let mut peer = Host::new("peer", &path.reversed(), theirs, self.seed + 1);
-            for _ in 0..self.connections {
-                peer.add_socket(4096, 4096);
-            }
-            peer.drains = true;
-            if self.timestamps {
-                for index in 0..self.connections {
-                    peer.socket(index)
-                        .set_tsval_generator(Some(timestamp_clock));
-                }
-            }
-            Peer::Smoltcp(Box::new(peer))
-        };
-        Scenario::new(self, path, link, host, peer)
+        let host = self.host();
+        self.build("host under test", host).unwrap()
     }
 
-    /// From the host under test to the peer.
-    fn path(&self) -> Path {
-        let address = |last| {
-            if self.ipv6 {
-                IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)
-            } else {
-                IpAddress::v4(192, 0, 2, u8::try_from(last).unwrap())
-            }
+    /// The peer comes first, so that of what is due at one instant its part is done first.
+    fn build(self, name: &'static str, host: Host) -> Result<Scenario, SimError> {
+        let mut world = World::new(self.seed);
+        let (peer, peer_handles) = self.add_peer(&mut world);
+        let host = world.add(name, host);
+        world.clock_jump(host, self.smoltcp_epoch.duration())?;
+        let conditions = Conditions::ideal().latency(self.latency.duration());
+        let link = world.link(peer.node(), host, conditions)?;
+        let handles = self.add_sockets(&mut world[host], self.rx_buffer, self.tx_buffer);
+        for handle in &handles {
+            world[host].tcp(*handle).set_hop_limit(self.hop_limit);
+        }
+        Ok(Scenario {
+            epoch: world.now().into(),
+            world,
+            setup: self,
+            host,
+            peer,
+            link,
+            handles,
+            peer_handles,
+            claimed: 0,
+            claimed_events: 0,
+        })
+    }
+
+    fn host(&self) -> Host {
+        self.host_at(self.address(), self.seed)
+            .checksums(self.checksums.clone())
+            .epoch(self.smoltcp_epoch.instant())
+    }
+
+    fn host_at(&self, address: IpAddress, seed: u64) -> Host {
+        let address = IpCidr::new(address, 24);
+        let host = match self.medium {
+            Medium::Ethernet => Host::ethernet(address),
+            _ => Host::ip(address),
         };
-        Path {
-            medium: self.medium,
-            src: address(1),
-            dst: address(2),
-            src_mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
-            dst_mac: EthernetAddress([2, 0, 0, 0, 0, 2]),
+        host.random_seed(seed).app(Application::default())
+    }
+
+    fn add_peer(&self, world: &mut World) -> (PeerId, Vec<SocketHandle>) {
+        let address = self.peer_address();
+        if self.scripted {
+            let peer = match self.medium {
+                Medium::Ethernet => Peer::ethernet(address),
+                _ => Peer::ip(address),
+            };
+            let id = world.add("peer", peer);
+            let peer = &mut world[id];
+            peer.initial_seq = self.peer_isn;
+            peer.verifies_checksums = self.checksums.tcp.tx() && self.checksums.ipv4.tx();
+            return (PeerId::Script(id), Vec::new());
+        }
+        let peer = self.host_at(address, self.seed + 1).plain();
+        let id = world.add("peer", peer);
+        let peer = &mut world[id];
+        peer.app_mut::<Application>().unwrap().drains = true;
+        let handles = self.add_sockets(peer, 4096, 4096);
+        (PeerId::Smoltcp(id), handles)
+    }
+
+    fn add_sockets(&self, host: &mut Host, rx: usize, tx: usize) -> Vec<SocketHandle> {
+        let mut handles = Vec::new();
+        for _ in 0..self.connections {
+            let handle = host.add_tcp_socket(rx, tx);
+            if self.timestamps {
+                host.tcp(handle).set_tsval_generator(Some(timestamp_clock));
+            }
+            handles.push(handle);
+        }
+        handles
+    }
+
+    /// The address of the host under test.
+    pub fn address(&self) -> IpAddress {
+        self.address_of(1)
+    }
+
+    pub fn peer_address(&self) -> IpAddress {
+        self.address_of(2)
+    }
+
+    fn address_of(&self, number: u8) -> IpAddress {
+        if self.ipv6 {
+            IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into())
+        } else {
+            IpAddress::v4(192, 0, 2, number)
         }
     }
 }

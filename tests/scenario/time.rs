@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 
-use smoltcp::time::Instant;
+use tcp_keepalive::Instant;
 
 /// A moment, or a stretch of time, to the microsecond. A bare number is seconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -29,8 +29,9 @@ pub const fn us(micros: i64) -> Time {
 impl Time {
     pub const ZERO: Self = us(0);
 
-    pub const fn instant(self) -> Instant {
-        Instant::from_micros_const(self.micros)
+    /// That moment of a world's clock.
+    pub fn instant(self) -> Instant {
+        Instant::from_micros(u64::try_from(self.micros).unwrap())
     }
 
     pub fn duration(self) -> std::time::Duration {
@@ -44,6 +45,12 @@ impl Time {
 
 impl From<Instant> for Time {
     fn from(instant: Instant) -> Self {
+        us(i64::try_from(instant.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<smoltcp::time::Instant> for Time {
+    fn from(instant: smoltcp::time::Instant) -> Self {
         us(instant.total_micros())
     }
 }

@@ -1,10 +1,10 @@
 //! Two ends of a link in virtual time, and a small language to say what happens there.
 //!
-//! A [`Setup`] says what the link is like and ends in a [`Scenario`]. The scenario moves the
-//! clock with [`Scenario::until`] (up to that moment, not including it) and [`Scenario::at`]
-//! (up to that moment, including all that happens then), and claims what the host under test has
-//! sent since the last claim. Moments are seconds since the peer was first heard, unless they say
-//! otherwise:
+//! A [`Setup`] says what the link is like and ends in a [`Scenario`], which is a
+//! [`World`](tcp_keepalive::sim::World) of two nodes. The scenario moves the clock with
+//! [`Scenario::until`] (up to that moment, not including it) and [`Scenario::at`] (up to that
+//! moment, including all that happens then), and claims what the host under test has sent since
+//! the last claim. Moments are seconds since the peer was first heard, unless they say otherwise:
 //!
 //! ```text
 //! let mut t = established(config(10, 2, 3));
@@ -20,7 +20,7 @@
     dead_code,
     unreachable_pub,
     unused_imports,
-    reason = "each test binary uses its own part of the harness"
+    reason = "each test binary uses its own part of the language"
 )]
 #![allow(
     clippy::arithmetic_side_effects,
@@ -29,22 +29,17 @@
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
     clippy::return_self_not_must_use,
-    reason = "a harness that fails should do so at once, and loudly"
+    reason = "a scenario that fails should do so at once, and loudly"
 )]
 
+pub mod acts;
+pub mod application;
 pub mod claims;
-pub mod host;
-pub mod link;
-pub mod scenario;
-pub mod script;
+pub mod record;
 pub mod setup;
 pub mod time;
-pub mod wire;
 
-pub use host::Host;
-pub use link::{End, Fate, Sent};
-pub use scenario::Scenario;
-pub use script::Mode;
+pub use acts::Scenario;
+pub use record::{End, Sent};
 pub use setup::{Setup, config, established, seed_for_isn, with_user_timeout};
 pub use time::{Time, ms, s, us};
-pub use wire::{Kind, Segment};
