@@ -332,6 +332,10 @@ impl Host {
             events,
         };
         let received = received.iter().map(|frame| &*frame.bytes);
+        if self.bypasses_keep_alive {
+            self.watch.overhear(&view, received, sent.iter());
+            return;
+        }
         let findings = self.watch.look(&mut view, received, sent.iter());
         turn.reports.extend(match findings {
             Ok(probes) => probes.into_iter().map(Report::Probe).collect(),
@@ -387,8 +391,8 @@ impl Node for Host {
         } else {
             self.last_result = self.keep_alive.poll(now, iface, port, sockets);
             events = self.report(turn);
-            self.check(turn, &events);
         }
+        self.check(turn, &events);
         self.app_wake = self.run_app(turn, &events, App::poll);
     }
 

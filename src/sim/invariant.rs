@@ -84,7 +84,7 @@ pub enum Invariant {
     },
     /// Exactly one verdict (K14).
     SecondVerdict,
-    /// After serving, no deadline of ours is past (K13).
+    /// After serving, no deadline of ours is past, or at least not twice in a row (K13).
     DeadlineInThePast {
         /// The deadline.
         deadline: Instant,

@@ -40,6 +40,8 @@ pub(super) type Finding = (SocketHandle, Invariant);
 pub(super) struct Watch {
     accounts: Vec<Account>,
     last_now: Option<Instant>,
+    /// After the last poll, a deadline of ours was past.
+    was_past: bool,
 }
 
 /// What has passed of one connection.
@@ -151,11 +153,13 @@ impl Account {
         }
     }
 
-    /// It looks like a keep-alive: a bare acknowledgement, or one octet, just below SND.NXT.
-    fn looks_like_a_probe(&self, segment: &Segment) -> bool {
+    /// It looks like a keep-alive, a bare acknowledgement or one octet just below SND.NXT; or like a
+    /// window probe of ours.
+    fn may_be_a_probe(&self, segment: &Segment) -> bool {
         let has_flags = segment.syn || segment.fin || segment.rst;
         let below = self.snd_nxt.map(|nxt| nxt.wrapping_sub(1));
-        !has_flags && segment.payload.len() <= 1 && below == Some(segment.seq)
+        let is_below = segment.payload.len() <= 1 && below == Some(segment.seq);
+        !has_flags && (is_below || self.is_reminder(segment))
     }
 
     /// A window probe of ours: just below all that is outstanding.
@@ -175,14 +179,14 @@ impl Account {
 }
 
 impl Watch {
-    /// Looks at what one poll of the stack has received and sent. What does not hold, and the
-    /// probes that left.
-    pub(super) fn look(
+    /// Takes into account what one poll of the stack has received and sent. What may be probes, and
+    /// of which socket.
+    fn record(
         &mut self,
-        view: &mut View<'_>,
+        view: &View<'_>,
         received: impl Iterator<Item: AsRef<[u8]>>,
         sent: impl Iterator<Item: AsRef<[u8]>>,
-    ) -> Result<Vec<Probe>, Finding> {
+    ) -> Vec<(SocketHandle, Segment)> {
         if self.last_now.is_some_and(|last| view.now < last) {
             self.accounts.iter_mut().for_each(Account::forget_times);
         }
@@ -199,29 +203,66 @@ impl Watch {
         for segment in segments(view.medium, sent) {
             let ends = (endpoint_src(&segment), endpoint_dst(&segment));
             if let Some(account) = self.account_mut(ends) {
-                if account.looks_like_a_probe(&segment) || account.is_reminder(&segment) {
-                    candidates.push((account.handle, segment.clone()));
-                }
                 account.send(&segment);
+                if account.may_be_a_probe(&segment) {
+                    candidates.push((account.handle, segment));
+                }
             }
         }
+        candidates
+    }
+
+    /// Looks at what one poll of the stack, through the keep-alive, has received and sent. What
+    /// does not hold, or else the probes that left.
+    pub(super) fn look(
+        &mut self,
+        view: &mut View<'_>,
+        received: impl Iterator<Item: AsRef<[u8]>>,
+        sent: impl Iterator<Item: AsRef<[u8]>>,
+    ) -> Result<Vec<Probe>, Finding> {
+        let candidates = self.record(view, received, sent);
         let mut probes = Vec::new();
         for account in self
             .accounts
             .iter_mut()
             .filter(|account| !account.is_doubled)
         {
-            let candidates: Vec<&Segment> = candidates
-                .iter()
-                .filter(|(handle, _)| *handle == account.handle)
-                .map(|(_, segment)| segment)
-                .collect();
             let handle = account.handle;
+            let candidates = candidates.iter().filter(|(of, _)| *of == handle);
+            let candidates: Vec<&Segment> = candidates.map(|(_, segment)| segment).collect();
             let of = check(account, view, &candidates).map_err(|found| (handle, found))?;
             probes.extend(of);
         }
-        check_deadline(view)?;
+        self.check_deadline(view)?;
         Ok(probes)
+    }
+
+    /// The same for a poll past the keep-alive, which answers for nothing in it.
+    pub(super) fn overhear(
+        &mut self,
+        view: &View<'_>,
+        received: impl Iterator<Item: AsRef<[u8]>>,
+        sent: impl Iterator<Item: AsRef<[u8]>>,
+    ) {
+        self.record(view, received, sent);
+        for account in &mut self.accounts {
+            account.heard = None;
+        }
+    }
+
+    /// Once a poll may ask for another at once: what it has learned may have made something due.
+    /// Twice in a row it has nothing new to say.
+    fn check_deadline(&mut self, view: &mut View<'_>) -> Result<(), Finding> {
+        let deadline = past_deadline(view);
+        let is_again = core::mem::replace(&mut self.was_past, deadline.is_some());
+        let first = view.sockets.iter().next().map(|(handle, _)| handle);
+        match (deadline, first) {
+            (Some(deadline), Some(handle)) if is_again => {
+                let now = view.now;
+                Err((handle, Invariant::DeadlineInThePast { deadline, now }))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// One account for each socket that has, or just had, a connection, in the order of the sockets.
@@ -424,22 +465,13 @@ fn check_attempts(account: &Account, config: &Config, verdict: &Verdict) -> Resu
     Ok(())
 }
 
-/// The earlier of ours and smoltcp's is past only if smoltcp's is.
-fn check_deadline(view: &mut View<'_>) -> Result<(), Finding> {
+/// The earlier of ours and smoltcp's, if it is past, and smoltcp's is not.
+fn past_deadline(view: &mut View<'_>) -> Option<Instant> {
     let now = instant_out(view.now);
-    let Some(deadline) = view.keep_alive.poll_at(now, view.iface, view.sockets) else {
-        return Ok(());
-    };
+    let deadline = view.keep_alive.poll_at(now, view.iface, view.sockets)?;
     let smoltcps = view.iface.poll_at(now, view.sockets);
-    if deadline > now || smoltcps.is_some_and(|at| at <= now) {
-        return Ok(());
-    }
-    let first = view.sockets.iter().next().map(|(handle, _)| handle);
-    let finding = Invariant::DeadlineInThePast {
-        deadline: instant_in(deadline),
-        now: view.now,
-    };
-    first.map_or(Ok(()), |handle| Err((handle, finding)))
+    let is_ours = deadline <= now && smoltcps.is_none_or(|at| at > now);
+    is_ours.then(|| instant_in(deadline))
 }
 
 /// How many probes were counted since `before`; none if nobody looked then.
