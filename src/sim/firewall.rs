@@ -162,12 +162,10 @@ mod tests {
     use ::smoltcp::socket::tcp::State;
     use ::smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
 
-    use super::super::mapping::testing::{Path, connect, pour_noise};
+    use super::super::mapping::testing::{Path, around, connect, pour_noise};
     use super::super::{Conditions, Expiry, Host, Memory, Peer, Switch, Timeouts, World};
     use super::*;
     use crate::Config;
-
-    const MICRO: Duration = Duration::from_micros(1);
 
     /// A connection from the inside is open both ways, unchanged.
     #[test]
@@ -204,8 +202,7 @@ mod tests {
     /// The established timeout of RFC 5382, to the microsecond, for either side's next segment.
     #[test]
     fn rfc5382_forgets_after_2_h_4_min() {
-        let at = Duration::from_secs(7440);
-        for (idle, lives) in [(at - MICRO, true), (at, false)] {
+        for (idle, lives) in around(Duration::from_secs(7440)) {
             let mut path = Path::through(Firewall::ip(Mappings::RFC5382), None);
             path.idle(idle);
             assert_eq!(path.device_is_heard(), lives, "{idle:?}");
@@ -219,8 +216,7 @@ mod tests {
     /// After expiry whoever speaks first is reset, and the other not.
     #[test]
     fn the_next_to_speak_is_reset() {
-        let at = Duration::from_secs(350);
-        for (idle, lives) in [(at - MICRO, true), (at, false)] {
+        for (idle, lives) in around(Duration::from_secs(350)) {
             let mut path = Path::through(Firewall::ip(Mappings::AWS), None);
             path.idle(idle);
             assert_eq!(path.resets_to_peer(), 0);

@@ -373,6 +373,10 @@ impl Table {
             let Ok(header) = EthernetFrame::new_checked(&*frame.bytes) else {
                 return;
             };
+            if !header.dst_addr().is_unicast() {
+                // Nobody answers in the name of a group.
+                return;
+            }
             Some(Macs {
                 src: header.dst_addr(),
                 dst: header.src_addr(),
@@ -389,6 +393,10 @@ impl Table {
 
 /// What the tests of several middleboxes need.
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "random numbers, of which any part will do"
+)]
 pub(super) mod testing {
     use ::smoltcp::iface::SocketHandle;
     use ::smoltcp::socket::tcp;
@@ -498,6 +506,12 @@ pub(super) mod testing {
         }
     }
 
+    /// The last idle time that a mapping survives, and the first that it does not.
+    pub(in super::super) fn around(timeout: Duration) -> [(Duration, bool); 2] {
+        let last = timeout.saturating_sub(Duration::from_micros(1));
+        [(last, true), (timeout, false)]
+    }
+
     /// Has a host open a connection, each from a port of its own.
     pub(in super::super) fn connect(
         world: &mut World,
@@ -519,7 +533,7 @@ pub(super) mod testing {
     /// Has each peer send all sorts of octets, some close to being a frame.
     pub(in super::super) fn pour_noise(world: &mut World, peers: &[Id<Peer>], medium: Medium) {
         let mut rng = Rng::new(7);
-        for _ in 0..100 {
+        for _ in 0..300 {
             for peer in peers {
                 for _ in 0..20 {
                     let frame = noise(&mut rng, medium);
@@ -551,7 +565,8 @@ pub(super) mod testing {
             ),
             _ => some_segment(rng, medium),
         };
-        let changes = rng.below(4);
+        // Half of them stay whole, so that some get far.
+        let changes = rng.below(8).saturating_sub(4);
         for _ in 0..changes {
             let at = rng.below(60) as usize;
             if let Some(octet) = frame.get_mut(at) {

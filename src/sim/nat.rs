@@ -288,7 +288,7 @@ mod tests {
     use ::smoltcp::socket::tcp::State;
     use ::smoltcp::wire::IpCidr;
 
-    use super::super::mapping::testing::{Path, pour_noise};
+    use super::super::mapping::testing::{Path, around, connect, pour_noise};
     use super::super::trace::{Fate, Lost};
     use super::super::{Conditions, Expiry, Host, Memory, Peer, Timeouts, World};
     use super::*;
@@ -333,14 +333,9 @@ mod tests {
     /// microsecond at it.
     #[test]
     fn aws_forgets_after_350_s() {
-        let at = Duration::from_secs(350);
-        let (second, micro) = (Duration::from_secs(1), Duration::from_micros(1));
-        for (idle, lives) in [
-            (at - second, true),
-            (at - micro, true),
-            (at, false),
-            (at + second, false),
-        ] {
+        let seconds = [349, 351].map(|secs| (Duration::from_secs(secs), secs < 350));
+        let exactly = around(Duration::from_secs(350));
+        for (idle, lives) in seconds.into_iter().chain(exactly) {
             let mut path = Path::through(nat(Mappings::AWS), None);
             path.idle(idle);
             assert_eq!(path.device_is_heard(), lives, "{idle:?}");
@@ -354,8 +349,7 @@ mod tests {
     /// Without an answer the device goes on believing in its connection.
     #[test]
     fn azure_forgets_silently_after_4_min() {
-        let at = Duration::from_secs(240);
-        for (idle, lives) in [(at - Duration::from_micros(1), true), (at, false)] {
+        for (idle, lives) in around(Duration::from_secs(240)) {
             let mut path = Path::through(nat(Mappings::AZURE), None);
             path.idle(idle);
             assert_eq!(path.device_is_heard(), lives, "{idle:?}");
@@ -367,8 +361,7 @@ mod tests {
     /// for whom it was.
     #[test]
     fn the_outside_is_never_answered() {
-        let at = Duration::from_secs(350);
-        for (idle, lives) in [(at - Duration::from_micros(1), true), (at, false)] {
+        for (idle, lives) in around(Duration::from_secs(350)) {
             let mut path = Path::through(nat(Mappings::AWS), None);
             path.idle(idle);
             assert_eq!(path.peer_is_heard(), lives, "{idle:?}");
@@ -501,12 +494,7 @@ mod tests {
         world.link(nat, server, conditions).unwrap();
         let listener = world[server].add_tcp_socket(64, 64);
         world[server].tcp(listener).listen(7).unwrap();
-        let client = super::super::mapping::testing::connect(
-            &mut world,
-            device,
-            None,
-            IpEndpoint::new(server_address, 7),
-        );
+        let client = connect(&mut world, device, None, IpEndpoint::new(server_address, 7));
         world.run_for(Duration::from_secs(5)).unwrap();
         let host = &mut world[device];
         assert_eq!(host.tcp(client).state(), State::Established);

@@ -79,6 +79,10 @@ impl<const N: usize> Change<N> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "random numbers, of which any part will do"
+)]
 mod tests {
     use ::smoltcp::phy::Medium;
 
