@@ -286,10 +286,10 @@ mod tests {
     use core::time::Duration;
 
     use ::smoltcp::socket::tcp::State;
-    use ::smoltcp::wire::IpCidr;
+    use ::smoltcp::wire::{IpCidr, IpProtocol};
 
     use super::super::mapping::testing::{Path, around, connect, pour_noise};
-    use super::super::trace::{Fate, Lost};
+    use super::super::trace::{Fate, Lost, Sent};
     use super::super::{Conditions, Expiry, Host, Memory, Peer, Timeouts, World};
     use super::*;
     use crate::Config;
@@ -300,6 +300,10 @@ mod tests {
 
     fn nat(mappings: Mappings) -> Nat {
         Nat::new(Medium::Ip, Medium::Ip, PUBLIC, mappings)
+    }
+
+    fn is_refused(sent: &Sent, why: &str) -> bool {
+        matches!(sent.fate, Fate::Lost { how: Lost::Refused(it), .. } if it == why)
     }
 
     /// The peer sees the NAT's address and a port of its range, the device the peer's own, and
@@ -496,6 +500,8 @@ mod tests {
         world[server].tcp(listener).listen(7).unwrap();
         let client = connect(&mut world, device, None, IpEndpoint::new(server_address, 7));
         world.run_for(Duration::from_secs(5)).unwrap();
+        let why = "the receiver's hardware address is not known yet";
+        assert!(world.trace().frames().any(|sent| is_refused(sent, why)));
         let host = &mut world[device];
         assert_eq!(host.tcp(client).state(), State::Established);
         host.tcp(client).send_slice(b"hello").unwrap();
@@ -536,26 +542,69 @@ mod tests {
         assert!(!is_answered(&mut outside, &ask(a, b)));
     }
 
-    /// What is no TCP over IPv4 goes no further, and the trace says why.
+    /// What the peer sends otherwise than as its connection goes no further, and the trace says
+    /// why.
     #[test]
-    fn other_protocols_are_refused() {
+    fn what_does_not_pass_is_refused_with_a_reason() {
         let mut path = Path::through(nat(Mappings::AWS), None);
-        let v6 = Peer::ip(IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 1));
-        let mut segment = path.world[path.peer].next_segment(0).unwrap();
-        segment.src_addr = IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 1);
-        segment.dst_addr = IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 2);
-        let ipv6 = v6.frame(&segment);
-        let mut udp = path.world[path.peer].frame(&path.world[path.peer].next_segment(0).unwrap());
-        let mut header = Ipv4Packet::new_unchecked(&mut udp);
-        header.set_next_header(::smoltcp::wire::IpProtocol::Udp);
-        header.fill_checksum();
-        for (packet, why) in [(ipv6, "not IPv4"), (udp, "not TCP")] {
-            path.world[path.peer].inject(packet);
+        let peer = path.peer;
+        let segment = path.world[peer].next_segment(0).unwrap();
+        let changed = |change: fn(&mut Segment)| {
+            let mut segment = segment.clone();
+            change(&mut segment);
+            segment.emit(None)
+        };
+        let wrapped = |change: fn(&mut Ipv4Packet<&mut Vec<u8>>)| {
+            let mut packet = segment.emit(None);
+            let mut ip = Ipv4Packet::new_unchecked(&mut packet);
+            change(&mut ip);
+            ip.fill_checksum();
+            packet
+        };
+        let ipv6 = |segment: &mut Segment| {
+            segment.src_addr = IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+            segment.dst_addr = IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+        };
+        for (packet, why) in [
+            (changed(ipv6), "not IPv4"),
+            (wrapped(|ip| ip.set_next_header(IpProtocol::Udp)), "not TCP"),
+            (wrapped(|ip| ip.set_more_frags(true)), "a fragment"),
+            (wrapped(|ip| ip.set_frag_offset(8)), "a fragment"),
+            (
+                changed(|it| it.ip_checksum_ok = false),
+                "a damaged IPv4 header",
+            ),
+            (changed(|it| it.hop_limit = 1), LAST_HOP),
+            (changed(|it| it.dst_addr = DEVICE), "for another address"),
+            (changed(|it| it.dst_port += 1), "no mapping"),
+            (changed(|it| it.src_port += 1), "no mapping"),
+            (changed(|it| it.src_addr = GATEWAY), "no mapping"),
+        ] {
+            path.world[peer].inject(packet);
             path.world.run_for(Duration::from_secs(1)).unwrap();
             let frame = path.world.trace().frames().last().unwrap();
-            assert_eq!(frame.from, path.peer.into());
-            let lost = matches!(frame.fate, Fate::Lost { how: Lost::Refused(it), .. } if it == why);
-            assert!(lost, "{:?}", frame.fate);
+            assert_eq!(frame.from, peer.into(), "{why}");
+            assert!(is_refused(frame, why), "{why}: {:?}", frame.fate);
+        }
+        // The same without a change does pass.
+        path.world[peer].inject(segment.emit(None));
+        path.world.run_for(Duration::from_secs(1)).unwrap();
+        let frame = path.world.trace().frames().last().unwrap();
+        assert_eq!(frame.to, path.device.into());
+    }
+
+    /// What a switch floods for another station is not the NAT's.
+    #[test]
+    fn a_frame_for_another_station_is_left_alone() {
+        let nat = Nat::new(Medium::Ethernet, Medium::Ethernet, PUBLIC, Mappings::AWS);
+        let mut host = Peer::ethernet(DEVICE);
+        for (dst, is_taken) in [(nat.inside_mac(), true), (nat.outside_mac(), false)] {
+            host.meet(Path::<Nat>::PEER, dst);
+            host.connections.clear();
+            let index = host.connect(Path::<Nat>::PEER, 7, false);
+            let frame = host.frame(&host.next_segment(index).unwrap());
+            let taken = nat.inside.clone().unwrap(&frame).is_ok();
+            assert_eq!(taken, is_taken);
         }
     }
 
