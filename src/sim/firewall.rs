@@ -199,6 +199,26 @@ mod tests {
         }
     }
 
+    /// Of a connection that is not known, a damaged segment neither opens it nor is answered.
+    #[test]
+    fn damage_opens_nothing_and_is_not_answered() {
+        for (is_damaged, opened) in [(true, 0), (false, 1)] {
+            let firewall = Firewall::ip(Mappings::AWS).allow_inbound(true);
+            let mut path = Path::through(firewall, None);
+            path.world[path.middle].forget_all();
+            let peer = &mut path.world[path.peer];
+            let mut stray = peer.next_segment(0).unwrap();
+            stray.checksum_ok = !is_damaged;
+            peer.forge(&stray);
+            stray.syn = true;
+            stray.ack = None;
+            peer.forge(&stray);
+            path.world.run_for(Duration::from_millis(15)).unwrap();
+            assert_eq!(path.world[path.middle].mappings(), opened);
+            assert_eq!(path.resets_to_peer(), opened);
+        }
+    }
+
     /// The established timeout of RFC 5382, to the microsecond, for either side's next segment.
     #[test]
     fn rfc5382_forgets_after_2_h_4_min() {

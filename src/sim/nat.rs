@@ -480,6 +480,19 @@ mod tests {
         assert_eq!(path.world[path.device].tcp(second).state(), State::Closed);
     }
 
+    /// From the inside there is no way to the NAT's own address.
+    #[test]
+    fn it_does_no_hairpinning() {
+        let mut path = Path::through(nat(Mappings::AWS), None);
+        let own = IpEndpoint::new(PUBLIC.into(), 1024);
+        let socket = connect(&mut path.world, path.device, None, own);
+        path.world.run_for(Duration::from_millis(100)).unwrap();
+        let frame = path.world.trace().frames().last().unwrap();
+        assert!(is_refused(frame, "for the NAT itself"));
+        let host = &mut path.world[path.device];
+        assert_eq!(host.tcp(socket).state(), State::SynSent);
+    }
+
     /// Two smoltcp hosts, each on an Ethernet of its own, find each other by the NAT's answers and
     /// questions.
     #[test]
