@@ -50,6 +50,8 @@ struct Account {
     handle: SocketHandle,
     local: IpEndpoint,
     remote: IpEndpoint,
+    /// Its initial sequence number.
+    first: Option<u32>,
     /// The end of all that was sent.
     snd_nxt: Option<u32>,
     /// The latest acknowledgement that was received of it.
@@ -83,6 +85,7 @@ impl Account {
             handle,
             local,
             remote,
+            first: None,
             snd_nxt: None,
             snd_una: None,
             acknowledged: None,
@@ -138,9 +141,14 @@ impl Account {
         if segment.rst {
             return;
         }
-        if segment.syn {
-            self.snd_una = Some(segment.seq);
-            self.snd_nxt = Some(segment.end());
+        if segment.syn && self.first != Some(segment.seq) {
+            // Another connection, with the same ends.
+            *self = Self {
+                stats: self.stats,
+                first: Some(segment.seq),
+                snd_una: Some(segment.seq),
+                ..Self::new(self.handle, self.local, self.remote)
+            };
         }
         let end = segment.end();
         if self.snd_nxt.is_none_or(|nxt| is_after(end, nxt)) {
@@ -279,7 +287,9 @@ impl Watch {
                     account.was_over = core::mem::replace(&mut account.is_over, true);
                     Some(account)
                 }
-                (Some(account), Some(ends)) if account.is_of(ends) => Some(account),
+                (Some(account), Some(ends)) if account.is_of(ends) && !account.has_verdict => {
+                    Some(account)
+                }
                 (_, Some((local, remote))) => Some(Account::new(handle, local, remote)),
                 (None, None) => None,
             };

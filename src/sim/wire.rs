@@ -106,6 +106,37 @@ impl Segment {
             .wrapping_add(u32::from(self.fin))
     }
 
+    /// The RST of somebody who knows of no such connection (RFC 9293 3.10.7.1); `None` if it is
+    /// an RST itself, which is never answered.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Self> {
+        // "If the ACK bit is off, sequence number zero is used, <SEQ=0><ACK=SEG.SEQ+SEG.LEN>
+        // <CTL=RST,ACK>. If the ACK bit is on, <SEQ=SEG.ACK><CTL=RST>."
+        let (seq, ack) = match self.ack {
+            None => (0, Some(self.end())),
+            Some(ack) => (ack, None),
+        };
+        (!self.rst).then_some(Self {
+            src_addr: self.dst_addr,
+            dst_addr: self.src_addr,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            seq,
+            ack,
+            window: 0,
+            syn: false,
+            fin: false,
+            rst: true,
+            psh: false,
+            payload: Vec::new(),
+            timestamps: None,
+            window_scale: None,
+            hop_limit: 64,
+            checksum_ok: true,
+            ip_checksum_ok: true,
+        })
+    }
+
     /// Nothing but an acknowledgement.
     #[must_use]
     pub fn is_pure_ack(&self) -> bool {
