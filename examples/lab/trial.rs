@@ -1,0 +1,665 @@
+//! One seed: a network drawn at random, faults at random, and then an end to them.
+//!
+//! First a phase in which only safety counts: whatever happens, no invariant may break, and on a
+//! network good enough no live peer may be given up. Then everything heals, and every connection
+//! has to come back within a bound, and stay. Then the peer dies, and has to be given up within a
+//! bound. All of it is a function of the seed.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp;
+use smoltcp::wire::{IpAddress, IpCidr};
+use tcp_keepalive::sim::trace::Happening;
+use tcp_keepalive::sim::{
+    Conditions, Host, Id, LinkId, Loss, Memory, NodeId, Ratio, Rng, Room, Script, SimError, World,
+};
+use tcp_keepalive::{Config, Event, Instant, ProbePayload, Verdict};
+
+const PORT: u16 = 7;
+/// What a clock, a switch and a link may add to any bound.
+const SLACK: Duration = Duration::from_secs(2);
+/// The longest time between two retransmissions or window probes of smoltcp's.
+const RETRANSMISSION: Duration = Duration::from_secs(60);
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// How good the network is before it heals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// It loses nothing; the host itself sleeps, stalls, and has its clock set.
+    Calm,
+    /// It loses never more frames in a row, or for never longer, than the configuration can bear.
+    Bounded,
+    /// Anything.
+    Wild,
+}
+
+/// Who has what to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    Silent,
+    Client {
+        every: Duration,
+        octets: usize,
+    },
+    Server {
+        every: Duration,
+        octets: usize,
+    },
+    /// The client sends, and the server reads none of it.
+    Stuffed {
+        every: Duration,
+    },
+}
+
+/// How the peer dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Death {
+    PowerCut,
+    Partition,
+    CableOut,
+}
+
+/// What a seed stands for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    seed: u64,
+    pub weather: Weather,
+    ethernet: bool,
+    ipv6: bool,
+    pub config: Config,
+    connections: usize,
+    traffic: Traffic,
+    loss: Loss,
+    /// The loss in the end, in percent.
+    pub final_loss: u32,
+    /// What the network is like when all is well, and before.
+    conditions: Conditions,
+    storm: Conditions,
+    safety: Duration,
+    death: Death,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            weather,
+            ethernet,
+            ipv6,
+            config,
+            connections,
+            traffic,
+            loss,
+            final_loss,
+            conditions: _,
+            storm: _,
+            safety,
+            death,
+        } = self;
+        let medium = if *ethernet { "Ethernet" } else { "IP" };
+        let version = if *ipv6 { 6 } else { 4 };
+        write!(
+            f,
+            "seed {seed}: {weather:?}, IPv{version} over {medium}, {connections} connections, \
+             idle {:?}, interval {:?}, count {}, user timeout {:?}, {traffic:?}, {loss:?}, \
+             {safety:?} of faults, then {death:?} at {final_loss} % loss",
+            config.idle(),
+            config.interval(),
+            config.count(),
+            config.user_timeout(),
+        )
+    }
+}
+
+/// What came of a seed.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// How long each peer that died had been dead when it was given up, and in how long it was to
+    /// be, the loss in percent.
+    pub delays: Vec<Delay>,
+    /// Live peers given up because nothing of theirs had arrived.
+    pub network_verdicts: u64,
+    pub probes: u64,
+    pub frames: u64,
+    /// Connections times microseconds.
+    pub connection_micros: u64,
+}
+
+/// How long a verdict took.
+#[derive(Clone, Copy, Debug)]
+pub struct Delay {
+    pub after_death: Duration,
+    pub detection_time: Duration,
+    pub loss_percent: u32,
+}
+
+/// What broke.
+#[derive(Debug)]
+pub struct Failure {
+    pub plan: Plan,
+    pub error: SimError,
+    pub world: World,
+}
+
+impl Plan {
+    /// What `seed` stands for.
+    pub fn of(seed: u64) -> Result<Self, SimError> {
+        let rng = &mut Rng::new(seed);
+        let weather = *rng
+            .pick(&[Weather::Calm, Weather::Bounded, Weather::Wild])
+            .unwrap_or(&Weather::Wild);
+        let ethernet = coin(rng);
+        let traffic = draw_traffic(rng);
+        let config = draw_config(rng, weather, ethernet);
+        // Whoever asks for an address before each segment begins anew with the luck each time.
+        let asks_often = ethernet && traffic != Traffic::Silent;
+        let loss = draw_loss(rng, weather, &config, asks_often)?;
+        let mut conditions = Conditions::ideal()
+            .latency(draw(rng, 0..=80, Duration::from_millis))
+            .jitter(draw(rng, 0..=20, Duration::from_millis));
+        if coin(rng) {
+            conditions = conditions.duplication(Ratio::percent(5)?).reordering(
+                Ratio::percent(5)?,
+                draw(rng, 1..=100, Duration::from_millis),
+            );
+        }
+        let mut storm = conditions.clone().loss(loss.clone());
+        if weather == Weather::Wild && coin(rng) {
+            storm = storm.corruption(Ratio::percent(3)?);
+        }
+        Ok(Self {
+            seed,
+            weather,
+            ethernet,
+            ipv6: coin(rng),
+            config,
+            connections: match loss {
+                // What one connection gets through, another one would not get lost.
+                Loss::Random {
+                    longest_run: Some(_),
+                    ..
+                } => 1,
+                _ => usize::try_from(rng.within(1..=4)).unwrap_or(1),
+            },
+            traffic,
+            loss,
+            final_loss: *rng.pick(&[0, 0, 1, 2, 5, 10, 20, 30]).unwrap_or(&0),
+            conditions,
+            storm,
+            safety: draw(rng, 600..=4 * 3600, secs),
+            death: *rng
+                .pick(&[Death::PowerCut, Death::Partition, Death::CableOut])
+                .unwrap_or(&Death::PowerCut),
+        })
+    }
+
+    /// From the moment at which all is well, every connection has to be open after that long:
+    /// both ends have given up what is not, and a handshake that backs off tries again.
+    fn recovery(&self) -> Duration {
+        self.detection() * 2 + RETRANSMISSION * 2 + secs(10)
+    }
+
+    /// The longest time in which the rules let a dead peer go unnoticed (K3, K5, K11).
+    fn detection(&self) -> Duration {
+        let config = &self.config;
+        let detection = config.detection_time();
+        // A clock may be slow by a thousandth.
+        let drift = detection / 1000;
+        match (self.traffic, config.user_timeout()) {
+            (Traffic::Silent, _) | (_, None) => detection + drift + SLACK,
+            // The user timeout runs from when smoltcp asks again, at the latest; and once more if
+            // it is we who have to ask.
+            (_, Some(timeout)) => detection + drift + SLACK + timeout * 2 + RETRANSMISSION,
+        }
+    }
+
+    fn client(&self) -> Script {
+        let server = (self.address(2), PORT).into();
+        let script = Script::client(server)
+            .keep_alive(self.config)
+            .reconnect(secs(5));
+        let script = match self.traffic {
+            Traffic::Client { every, octets } => script.send_every(every, octets),
+            Traffic::Stuffed { every } => script.send_every(every, 100),
+            Traffic::Silent | Traffic::Server { .. } => script,
+        };
+        script.sockets(self.connections)
+    }
+
+    fn server(&self) -> Script {
+        let script = Script::server(PORT).keep_alive(self.config);
+        let script = match self.traffic {
+            Traffic::Server { every, octets } => script.send_every(every, octets),
+            Traffic::Stuffed { .. } => script.without_reading(),
+            Traffic::Silent | Traffic::Client { .. } => script,
+        };
+        script.sockets(self.connections + 2)
+    }
+
+    fn address(&self, last: u8) -> IpAddress {
+        if self.ipv6 {
+            IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into())
+        } else {
+            IpAddress::v4(192, 0, 2, last)
+        }
+    }
+
+    fn host(&self, last: u8) -> Host {
+        let address = IpCidr::new(self.address(last), 24);
+        if self.ethernet {
+            Host::ethernet(address)
+        } else {
+            Host::ip(address)
+        }
+    }
+}
+
+/// Runs `seed` to its end.
+pub fn run(plan: &Plan) -> Result<(Outcome, World), Box<Failure>> {
+    let mut world = World::new(plan.seed);
+    let mut trial = match Trial::build(&mut world, plan) {
+        Ok(trial) => trial,
+        Err(error) => return Err(fail(plan, error, world)),
+    };
+    match trial.run(&mut world) {
+        Ok(()) => Ok((trial.outcome, world)),
+        Err(error) => Err(fail(plan, error, world)),
+    }
+}
+
+fn fail(plan: &Plan, error: SimError, world: World) -> Box<Failure> {
+    let plan = plan.clone();
+    Box::new(Failure { plan, error, world })
+}
+
+struct Trial<'p> {
+    plan: &'p Plan,
+    device: Id<Host>,
+    server: Id<Host>,
+    link: LinkId,
+    outcome: Outcome,
+}
+
+impl<'p> Trial<'p> {
+    fn build(world: &mut World, plan: &'p Plan) -> Result<Self, SimError> {
+        let device = world.add("device", plan.host(1).app(plan.client()));
+        let server = world.add("server", plan.host(2).app(plan.server()));
+        let link = world.link(device, server, plan.conditions.clone())?;
+        Ok(Self {
+            plan,
+            device,
+            server,
+            link,
+            outcome: Outcome::default(),
+        })
+    }
+
+    fn run(&mut self, world: &mut World) -> Result<(), SimError> {
+        self.endure(world)?;
+        self.recover(world)?;
+        self.die(world)?;
+        self.count(world);
+        Ok(())
+    }
+
+    /// The safety phase.
+    fn endure(&mut self, world: &mut World) -> Result<(), SimError> {
+        let plan = self.plan;
+        // The connections are opened in peace.
+        world.run_for(secs(5))?;
+        let mut stormy: Vec<NodeId> = [self.device.into(), self.server.into()].to_vec();
+        if matches!(plan.loss, Loss::Outages { .. }) && plan.weather == Weather::Bounded {
+            // Outages of both directions could follow each other without end.
+            stormy.truncate(1 + usize::from(plan.seed % 2 == 0));
+            stormy = stormy.split_off(stormy.len() - 1);
+        }
+        for from in stormy {
+            world.set_conditions(self.link, from, plan.storm.clone())?;
+        }
+        if plan.weather != Weather::Wild {
+            world.promise_alive(self.device)?;
+        }
+        let end = world.now().saturating_add(plan.safety);
+        let mut rng = world.rng().fork();
+        for _ in 0..rng.within(0..=10) {
+            let at = Instant::from_micros(rng.within(world.now().as_micros()..=end.as_micros()));
+            self.plan_fault(world, &mut rng, at..=end)?;
+        }
+        world.run_until(end)
+    }
+
+    fn plan_fault(
+        &self,
+        world: &mut World,
+        rng: &mut Rng,
+        time: RangeInclusive<Instant>,
+    ) -> Result<(), SimError> {
+        let at = *time.start();
+        let (device, server, link) = (self.device.into(), self.server.into(), self.link);
+        match self.plan.weather {
+            Weather::Calm => calm_fault(world, rng, at, device, &self.plan.config),
+            Weather::Bounded => clock_fault(world, rng, at, device),
+            Weather::Wild => wild_fault(world, rng, time, [device, server], link),
+        }
+    }
+
+    /// Everything heals: every connection comes back, and stays.
+    fn recover(&mut self, world: &mut World) -> Result<(), SimError> {
+        let plan = self.plan;
+        world.revoke_alive(self.device);
+        let nodes: [NodeId; 2] = [self.device.into(), self.server.into()];
+        for node in nodes {
+            world.set_conditions(self.link, node, plan.conditions.clone())?;
+            world.set_room(node, Room::Plenty)?;
+            world.set_pace(node, Duration::ZERO)?;
+        }
+        world.repair(self.link)?;
+        for node in nodes {
+            world.wake(node)?;
+        }
+        self.outcome.network_verdicts = verdicts(world, Instant::ZERO);
+        world.remark("everything heals");
+        world.run_for(plan.recovery() + stepped_back(world))?;
+        for handle in self.clients(world) {
+            let socket = world[self.device].tcp(handle);
+            if socket.state() != tcp::State::Established {
+                world.remark(format!("{handle} has not come back"));
+                return Err(SimError::NoSuchConnection);
+            }
+        }
+        world.promise_alive(self.device)?;
+        world.promise_alive(self.server)?;
+        world.run_for(plan.config.detection_time() * 3)
+    }
+
+    /// The peer dies.
+    fn die(&mut self, world: &mut World) -> Result<(), SimError> {
+        let plan = self.plan;
+        world.revoke_alive(self.device);
+        world.revoke_alive(self.server);
+        let loss = Loss::random(Ratio::percent(plan.final_loss)?);
+        for node in [self.device.into(), self.server.into()] as [NodeId; 2] {
+            world.set_conditions(self.link, node, plan.conditions.clone().loss(loss.clone()))?;
+        }
+        let pause = plan.config.idle() * 2;
+        let pause = world.rng().duration(Duration::ZERO..=pause);
+        world.run_for(pause)?;
+        let death = world.now();
+        match plan.death {
+            Death::PowerCut => world.crash(self.server)?,
+            Death::Partition => world.partition(self.link)?,
+            Death::CableOut => world.unplug(self.link)?,
+        }
+        let by = death.saturating_add(plan.detection());
+        for handle in self.clients(world) {
+            if world[self.device].tcp(handle).state() == tcp::State::Established {
+                world.promise_dead(self.device, handle, by)?;
+            }
+        }
+        world.run_until(by.saturating_add(secs(1)))?;
+        for (at, _) in verdicts_since(world, self.device, death) {
+            self.outcome.delays.push(Delay {
+                after_death: at.saturating_duration_since(death),
+                detection_time: plan.config.detection_time(),
+                loss_percent: plan.final_loss,
+            });
+        }
+        Ok(())
+    }
+
+    fn clients(&self, world: &World) -> Vec<SocketHandle> {
+        let script = world[self.device].app_ref::<Script>();
+        script.map(Script::handles).unwrap_or_default()
+    }
+
+    fn count(&mut self, world: &World) {
+        let host = &world[self.device];
+        let stats = |handle| host.keep_alive.stats(handle);
+        let handles = self.clients(world);
+        let connections = u64::try_from(handles.len()).unwrap_or(0);
+        let probes = handles.into_iter().filter_map(stats);
+        self.outcome.probes = probes.map(|stats| u64::from(stats.probes_sent)).sum();
+        self.outcome.frames = u64::try_from(world.trace().entries().len()).unwrap_or(0);
+        self.outcome.connection_micros = connections * (world.now().as_micros() - 1_000_000_000);
+    }
+}
+
+fn verdicts_since(
+    world: &World,
+    host: Id<Host>,
+    since: Instant,
+) -> impl Iterator<Item = (Instant, Verdict)> {
+    let notes = world.trace().notes().filter(move |note| note.at >= since);
+    notes.filter_map(move |note| match note.what {
+        Happening::KeepAlive {
+            event: Event::TimedOut(verdict),
+            ..
+        } if note.node == Some(host.into()) => Some((note.at, verdict)),
+        _ => None,
+    })
+}
+
+fn verdicts(world: &World, since: Instant) -> u64 {
+    let notes = world.trace().notes().filter(|note| note.at >= since);
+    let is_verdict = |what: &Happening| {
+        matches!(
+            what,
+            Happening::KeepAlive {
+                event: Event::TimedOut(_),
+                ..
+            }
+        )
+    };
+    u64::try_from(notes.filter(|note| is_verdict(&note.what)).count()).unwrap_or(0)
+}
+
+/// By how much all clocks together were set back: what was due is due as much later (K10).
+fn stepped_back(world: &World) -> Duration {
+    let notes = world.trace().notes();
+    notes
+        .filter_map(|note| match note.what {
+            Happening::ClockSteppedBack(by) => Some(by),
+            _ => None,
+        })
+        .sum()
+}
+
+// What is drawn.
+
+fn coin(rng: &mut Rng) -> bool {
+    rng.below(2) == 0
+}
+
+fn draw(rng: &mut Rng, range: RangeInclusive<u64>, unit: fn(u64) -> Duration) -> Duration {
+    unit(rng.within(range))
+}
+
+fn draw_traffic(rng: &mut Rng) -> Traffic {
+    let every = draw(rng, 1..=600, secs);
+    let octets = usize::try_from(rng.within(1..=300)).unwrap_or(1);
+    match rng.below(6) {
+        0..=2 => Traffic::Silent,
+        3 => Traffic::Client { every, octets },
+        4 => Traffic::Server { every, octets },
+        _ => Traffic::Stuffed { every },
+    }
+}
+
+/// A configuration that the weather can be borne with.
+///
+/// If neither direction loses more than one frame in a row, 4 probes are enough
+/// ([`Loss::at_most_in_a_row`]); on an Ethernet both ends may have to ask for each other's address
+/// in between, which lets the luck begin anew each time.
+fn draw_config(rng: &mut Rng, weather: Weather, ethernet: bool) -> Config {
+    let (interval, count, timeout) = match weather {
+        Weather::Calm => (2..=20, 3..=9, 20..=600),
+        Weather::Bounded if ethernet => (5..=20, 12..=20, 400..=900),
+        Weather::Bounded => (2..=20, 5..=10, 400..=900),
+        Weather::Wild => (1..=20, 2..=9, 5..=300),
+    };
+    let idle = draw(rng, 1..=600, secs);
+    let interval = draw(rng, interval, secs);
+    let count = u8::try_from(rng.within(count)).unwrap_or(u8::MAX);
+    let timeout = draw(rng, timeout, secs);
+    let payload = if coin(rng) {
+        ProbePayload::Empty
+    } else {
+        ProbePayload::GarbageOctet
+    };
+    Config::new(idle, interval, count)
+        .and_then(|config| config.with_user_timeout(timeout))
+        .unwrap_or(Config::DEFAULT)
+        .with_payload(payload)
+}
+
+fn draw_loss(
+    rng: &mut Rng,
+    weather: Weather,
+    config: &Config,
+    asks_often: bool,
+) -> Result<Loss, SimError> {
+    let percent =
+        |rng: &mut Rng, range| Ratio::percent(u32::try_from(rng.within(range)).unwrap_or(0));
+    Ok(match (weather, rng.below(4)) {
+        (Weather::Calm, _) => Loss::None,
+        (Weather::Bounded, 0 | 1) if !asks_often => {
+            Loss::at_most_in_a_row(percent(rng, 1..=60)?, 1)
+        }
+        (Weather::Bounded, _) => {
+            // A probe falls between any two outages, and before the verdict.
+            let interval = config.interval();
+            let longest = interval * (u32::from(config.count()) - 3);
+            let shortest_up = (interval * 3 + secs(5)).max(RETRANSMISSION + secs(10));
+            Loss::outages(shortest_up..=secs(900).max(shortest_up), secs(1)..=longest)?
+        }
+        (Weather::Wild, 0) => Loss::None,
+        (Weather::Wild, 1) => Loss::random(percent(rng, 1..=60)?),
+        (Weather::Wild, 2) => Loss::bursts(percent(rng, 1..=10)?, percent(rng, 1..=50)?),
+        (Weather::Wild, _) => Loss::outages(secs(10)..=secs(1200), secs(1)..=secs(1200))?,
+    })
+}
+
+// What goes wrong.
+
+/// What a host does to itself, none of which may be held against its peers.
+fn calm_fault(
+    world: &mut World,
+    rng: &mut Rng,
+    at: Instant,
+    device: NodeId,
+    config: &Config,
+) -> Result<(), SimError> {
+    // Blocked for longer, it could not send the attempts that it has (K4).
+    let longest = config.interval() * u32::from(config.count() - 2);
+    let longest = longest.min(config.user_timeout().unwrap_or(longest) / 3);
+    let short = rng.duration(Duration::from_millis(1)..=longest);
+    match rng.below(5) {
+        0 => {
+            let asleep = draw(rng, 1..=7200, secs);
+            world.at(at, move |world| world.sleep(device, asleep))
+        }
+        1 => {
+            let by = draw(rng, 1..=7200, secs);
+            world.at(at, move |world| world.clock_jump(device, by))
+        }
+        2 => {
+            let room = if coin(rng) {
+                Room::None
+            } else {
+                Room::NoneToTransmit
+            };
+            world.at(at, move |world| world.set_room(device, room))?;
+            world.at(at.saturating_add(short), move |world| {
+                world.set_room(device, Room::Plenty)
+            })
+        }
+        _ => clock_fault(world, rng, at, device),
+    }
+}
+
+/// Clocks that are not quite right.
+fn clock_fault(
+    world: &mut World,
+    rng: &mut Rng,
+    at: Instant,
+    node: NodeId,
+) -> Result<(), SimError> {
+    match rng.below(4) {
+        0 => {
+            let ppm = i32::try_from(rng.within(0..=400)).unwrap_or(0) - 200;
+            world.at(at, move |world| world.clock_drift(node, ppm))
+        }
+        1 => {
+            let tick = draw(rng, 1..=10, Duration::from_millis);
+            world.at(at, move |world| world.clock_tick(node, tick))
+        }
+        2 => {
+            let by = draw(rng, 1..=60_000, Duration::from_millis);
+            world.at(at, move |world| world.clock_step_back(node, by))
+        }
+        _ => {
+            let pace = draw(rng, 1..=200, Duration::from_millis);
+            world.at(at, move |world| world.set_pace(node, pace))
+        }
+    }
+}
+
+/// Whatever can go wrong.
+fn wild_fault(
+    world: &mut World,
+    rng: &mut Rng,
+    time: RangeInclusive<Instant>,
+    nodes: [NodeId; 2],
+    link: LinkId,
+) -> Result<(), SimError> {
+    let (at, end) = time.into_inner();
+    let node = *rng.pick(&nodes).unwrap_or(&nodes[0]);
+    let over = at.saturating_add(draw(rng, 1..=1800, secs)).min(end);
+    match rng.below(10) {
+        0 => {
+            world.at(at, move |world| world.partition(link))?;
+            world.at(over, move |world| world.repair(link))
+        }
+        1 => {
+            world.at(at, move |world| world.partition_oneway(link, node))?;
+            world.at(over, move |world| world.repair(link))
+        }
+        2 => {
+            world.at(at, move |world| world.unplug(link))?;
+            world.at(over, move |world| world.repair(link))
+        }
+        3 => {
+            world.at(at, move |world| world.hold(link))?;
+            world.at(over, move |world| world.release(link))
+        }
+        4 => {
+            world.at(at, move |world| world.crash(node))?;
+            world.at(over, move |world| world.reboot(node, Memory::Lost))
+        }
+        5 => world.at(at, move |world| world.reboot(node, Memory::Lost)),
+        6 => {
+            world.at(at, move |world| world.crash(node))?;
+            world.at(over, move |world| world.reboot(node, Memory::Kept))
+        }
+        7 => {
+            let asleep = over.saturating_duration_since(at);
+            world.at(at, move |world| world.sleep(node, asleep))
+        }
+        8 => {
+            let room = if coin(rng) {
+                Room::None
+            } else {
+                Room::Frames(3)
+            };
+            world.at(at, move |world| world.set_room(node, room))?;
+            world.at(over, move |world| world.set_room(node, Room::Plenty))
+        }
+        _ => clock_fault(world, rng, at, node),
+    }
+}
