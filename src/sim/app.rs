@@ -38,7 +38,7 @@ pub trait App: Any {
     fn start(&mut self, _cx: &mut Context<'_>) {}
 
     /// Called after each poll of the interface. Returns when to be called again at the latest, by
-    /// the host's clock, or `None` if there is nothing to wait for but frames.
+    /// the host's clock since its [epoch](Host::epoch), or `None` if there is nothing to wait for but frames.
     fn poll(&mut self, cx: &mut Context<'_>) -> Option<Instant>;
 }
 
@@ -50,7 +50,7 @@ impl<F: FnMut(&mut Context<'_>) -> Option<Instant> + 'static> App for F {
 
 /// What an application has at hand.
 pub struct Context<'h> {
-    /// What the host's clock shows.
+    /// What the host's clock shows, since its [epoch](Host::epoch).
     pub now: Instant,
     /// The interface.
     pub iface: &'h mut Interface,

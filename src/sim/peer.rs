@@ -346,7 +346,7 @@ impl Peer {
                 return;
             }
             (Manner::Answers | Manner::Late(_), Some(index)) => self.answer(index, segment),
-            (Manner::Resets, _) | (_, None) => self.reset(segment),
+            (Manner::Resets, _) | (_, None) => segment.refusal(),
         };
         let Some(answer) = answer else { return };
         if let Manner::Late(delay) = manner {
@@ -413,35 +413,6 @@ impl Peer {
         }
         connection.clock = connection.clock.wrapping_add(1);
         self.next_segment(index).ok()
-    }
-
-    /// RFC 9293 3.10.7.1: the answer of a host that has no such connection.
-    fn reset(&self, segment: &Segment) -> Option<Segment> {
-        if segment.rst {
-            return None;
-        }
-        Some(Segment {
-            src_addr: segment.dst_addr,
-            dst_addr: segment.src_addr,
-            src_port: segment.dst_port,
-            dst_port: segment.src_port,
-            seq: segment.ack.unwrap_or(0),
-            ack: match segment.ack {
-                Some(_) => None,
-                None => Some(segment.end()),
-            },
-            window: 0,
-            syn: false,
-            fin: false,
-            rst: true,
-            psh: false,
-            payload: Vec::new(),
-            timestamps: None,
-            window_scale: None,
-            hop_limit: self.hop_limit,
-            checksum_ok: true,
-            ip_checksum_ok: true,
-        })
     }
 }
 

@@ -261,8 +261,12 @@ impl Trace {
         FrameId(self.entries.len())
     }
 
+    /// Enters a frame, or what has become of one that was held.
     pub(super) fn sent(&mut self, sent: Sent) {
-        self.entries.push(Entry::Sent(sent));
+        match self.entries.get_mut(sent.id.0) {
+            Some(entry) => *entry = Entry::Sent(sent),
+            None => self.entries.push(Entry::Sent(sent)),
+        }
     }
 
     pub(super) fn note(&mut self, note: Note) {

@@ -45,6 +45,7 @@ pub(super) struct Watch {
 }
 
 /// What has passed of one connection.
+#[expect(clippy::struct_excessive_bools, reason = "each says something else")]
 #[derive(Debug)]
 struct Account {
     handle: SocketHandle,
@@ -72,9 +73,10 @@ struct Account {
     is_timeless: bool,
     stats: Option<Stats>,
     has_verdict: bool,
-    /// The socket has no connection any more, and had none already at the poll before.
-    is_over: bool,
-    was_over: bool,
+    /// It got past its handshake. Before, smoltcp acknowledges with the number of its SYN.
+    was_open: bool,
+    /// How many polls ago the socket lost its connection: in the first it may still have sent.
+    over_for: u32,
     /// Another socket has the same ends.
     is_doubled: bool,
 }
@@ -98,8 +100,8 @@ impl Account {
             is_timeless: false,
             stats: None,
             has_verdict: false,
-            is_over: false,
-            was_over: false,
+            was_open: false,
+            over_for: 0,
             is_doubled: false,
         }
     }
@@ -109,7 +111,7 @@ impl Account {
     }
 
     fn is_of(&self, ends: (IpEndpoint, IpEndpoint)) -> bool {
-        self.ends() == ends && !(self.is_over && self.was_over)
+        self.ends() == ends && self.over_for <= 1
     }
 
     fn is_quiet(&self) -> bool {
@@ -280,11 +282,12 @@ impl Watch {
             let known = old.iter().position(|account| account.handle == handle);
             let known = known.map(|index| old.swap_remove(index));
             let socket = tcp::Socket::downcast(socket);
+            let is_open = socket.is_some_and(is_synchronised);
             let ends =
                 socket.and_then(|socket| socket.local_endpoint().zip(socket.remote_endpoint()));
             let account = match (known, ends) {
                 (Some(mut account), None) => {
-                    account.was_over = core::mem::replace(&mut account.is_over, true);
+                    account.over_for = account.over_for.saturating_add(1);
                     Some(account)
                 }
                 (Some(account), Some(ends)) if account.is_of(ends) && !account.has_verdict => {
@@ -293,7 +296,10 @@ impl Watch {
                 (_, Some((local, remote))) => Some(Account::new(handle, local, remote)),
                 (None, None) => None,
             };
-            self.accounts.extend(account);
+            self.accounts.extend(account.map(|account| Account {
+                was_open: account.was_open || is_open,
+                ..account
+            }));
         }
     }
 
@@ -398,7 +404,8 @@ fn check_unbidden(
 ) -> Result<Vec<Probe>, Invariant> {
     let socket = socket_of(view.sockets, account.handle);
     let is_smoltcps = socket.is_some_and(|socket| socket.keep_alive().is_some());
-    let is_suspicious = !candidates.is_empty() && account.is_quiet() && !is_smoltcps;
+    let is_suspicious =
+        !candidates.is_empty() && account.was_open && account.is_quiet() && !is_smoltcps;
     // A sender that has just gone back to retransmit has forgotten that it sent.
     if is_suspicious && !is_busy(view.sockets, account.handle) {
         return Err(Invariant::ProbeUnbidden);
@@ -498,6 +505,13 @@ fn socket_of<'s>(
 ) -> Option<&'s tcp::Socket<'static>> {
     let (_, socket) = sockets.iter().find(|(of, _)| *of == handle)?;
     tcp::Socket::downcast(socket)
+}
+
+fn is_synchronised(socket: &tcp::Socket<'_>) -> bool {
+    !matches!(
+        socket.state(),
+        tcp::State::Closed | tcp::State::Listen | tcp::State::SynSent | tcp::State::SynReceived
+    )
 }
 
 /// Data or a FIN is queued, or not acknowledged.

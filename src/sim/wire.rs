@@ -213,7 +213,9 @@ fn parse_ip(src_mac: EthernetAddress, packet: &[u8]) -> Option<Kind> {
     match packet.first()? >> 4 {
         4 => {
             let ip = Ipv4Packet::new_checked(packet).ok()?;
-            if ip.next_header() != IpProtocol::Tcp {
+            // Of a datagram in fragments, only the first would have the header, and not the rest.
+            let is_fragment = ip.more_frags() || ip.frag_offset() != 0;
+            if ip.next_header() != IpProtocol::Tcp || is_fragment {
                 return None;
             }
             let (src, dst) = (ip.src_addr().into(), ip.dst_addr().into());

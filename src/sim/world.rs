@@ -387,7 +387,7 @@ impl World {
                 break;
             }
             match entry.remove() {
-                Due::Arrival { link, to, frame } => self.arrive(link, to, frame),
+                Due::Arrival { to, frame, .. } => self.arrive(to, frame),
                 Due::Plan(plan) => plan(self)?,
             }
             self.ask_touched();
@@ -402,19 +402,13 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, link: LinkId, to: End, frame: Frame) {
+    fn arrive(&mut self, to: End, frame: Frame) {
         let at = self.now;
         let id = frame.id;
-        let is_unplugged = self.links.get(link.0).is_some_and(|link| {
-            let gates = link.directions.iter().map(|direction| direction.gate);
-            gates.eq([Gate::Shut(Lost::CableOut); 2])
-        });
         let Some(slot) = self.slots.get_mut(to.node.0) else {
             return;
         };
-        let how = if is_unplugged {
-            Some(Lost::CableOut)
-        } else if slot.power == Power::Off {
+        let how = if slot.power == Power::Off {
             Some(Lost::NobodyThere)
         } else {
             let port = slot.ports.get_mut(to.port);
@@ -669,6 +663,17 @@ impl World {
     /// [`SimError::NoSuchLink`].
     pub fn unplug(&mut self, link: LinkId) -> Result<(), SimError> {
         self.link_mut(link)?.set_gates(Gate::Shut(Lost::CableOut));
+        let (at, how) = (self.now, Lost::CableOut);
+        let trace = &mut self.trace;
+        self.agenda.retain(|_, due| match due {
+            Due::Arrival {
+                link: on, frame, ..
+            } if *on == link => {
+                trace.settle(frame.id, Fate::Lost { at, how });
+                false
+            }
+            _ => true,
+        });
         self.note(None, Some(link), Happening::Unplugged);
         Ok(())
     }
@@ -722,16 +727,8 @@ impl World {
             }
         }
         for (to, frame, passage) in leaving {
-            let at = now;
-            match passage {
-                Passage::Held => {}
-                Passage::Lost(how) => self.trace.settle(frame.id, Fate::Lost { at, how }),
-                Passage::Arrives { first, again: _ } => {
-                    let arrives = first.at;
-                    self.trace.settle(frame.id, Fate::OnItsWay { arrives });
-                    let link = id;
-                    self.decide(arrives, Due::Arrival { link, to, frame });
-                }
+            if let Some(sent) = self.trace.frame(frame.id).cloned() {
+                self.travel(sent, &frame, to, passage);
             }
         }
         Ok(())
@@ -829,6 +826,9 @@ impl World {
         let slot = self.slot_mut(id)?;
         slot.power = Power::On;
         slot.is_touched = true;
+        slot.wake = None;
+        slot.last_turn = None;
+        slot.idle_turns = 0;
         let with_memory = memory == Memory::Kept;
         self.note(Some(id), None, Happening::Rebooted { with_memory });
         if !with_memory {
@@ -869,7 +869,8 @@ impl World {
         self.turn(id)
     }
 
-    /// All devices of the node have that much room from now on.
+    /// All devices of the node have that much room from now on. The node is not told: a device that
+    /// has an interrupt for that [wakes](Self::wake) it.
     ///
     /// # Errors
     ///

@@ -50,7 +50,7 @@ mod tests {
 
     fn arrivals(delay: &Delay) -> Vec<u64> {
         let (mut order, mut rng) = (Order::new(), Rng::new(5));
-        let sent = (0..100).map(|millis| Instant::from_millis(millis));
+        let sent = (0..100).map(Instant::from_millis);
         sent.map(|at| order.arrival(delay, at, &mut rng).as_micros())
             .collect()
     }

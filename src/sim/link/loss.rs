@@ -175,8 +175,8 @@ mod tests {
     /// Bursts last as long as they should on average.
     #[test]
     fn bursts_have_their_length() {
-        let loss = Loss::bursts(Ratio::percent(1).unwrap(), Ratio::percent(20).unwrap());
-        let fates = fates(&loss, 100_000);
+        let bursts = Loss::bursts(Ratio::percent(1).unwrap(), Ratio::percent(20).unwrap());
+        let fates = fates(&bursts, 100_000);
         let lost = fates.iter().filter(|is_lost| **is_lost).count();
         // One burst in 100 frames up, of 5 frames: about one in 21.
         assert!((4000..5600).contains(&lost), "{lost}");
