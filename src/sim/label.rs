@@ -93,7 +93,7 @@ impl Labels {
         *self.readings.get(frame.0)?
     }
 
-    /// How many pairs of addresses and ports there are.
+    /// How many pairs of addresses and ports there are, whatever links they are seen on.
     pub(super) const fn conversations(&self) -> usize {
         self.conversations
     }
@@ -137,9 +137,12 @@ impl Trace {
             };
             reader.readings.push(reading);
         }
+        let pairs = reader.conversations.keys();
+        let pairs: BTreeSet<_> = pairs.map(|(_, low, high)| (low, high)).collect();
+        let conversations = pairs.len();
         Labels {
             readings: reader.readings,
-            conversations: reader.conversations.len(),
+            conversations,
         }
     }
 }

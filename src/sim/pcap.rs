@@ -14,23 +14,25 @@ use pcap_file::pcapng::blocks::section_header::SectionHeaderBlock;
 use pcap_file::{DataLink, Endianness, PcapError};
 
 use super::label::Labels;
-use super::trace::{Entry, Fate, Note, Sent};
-use super::{LinkId, NodeId, Trace};
+use super::trace::{Entry, Fate, Lost, Note, Sent};
+use super::{LinkId, NodeId, Trace, phrase};
 use crate::Instant;
 
 /// The resolution of a timestamp: a power of ten, negated. The virtual clock's is a microsecond.
 const MICROSECONDS: u8 = 6;
 /// What an option has room for, less what its padding may take.
 const LONGEST_COMMENT: usize = 60_000;
+/// More of them at one packet nobody reads.
+const MOST_COMMENTS: usize = 50;
 
 impl Trace {
     /// Writes what a capture at the devices of `vantage` would have shown, as pcapng: what it sent,
     /// when it sent it, and what arrived there, when it arrived, each with the virtual clock's
     /// time. There is an interface for each of its links.
     ///
-    /// The comment of a packet says what it is, and what a capture could not have known: that it
-    /// was lost later, that a bit of it was turned over, and what happened at the node since the
-    /// packet before it.
+    /// The comments of a packet say what it is, and what a capture could not have known: that it
+    /// was lost later, that a bit of it was turned over, and what else happened in the world until
+    /// the next one.
     ///
     /// # Errors
     ///
@@ -92,22 +94,29 @@ impl<'t> Capture<'t> {
         for interface in self.interfaces() {
             writer.write_pcapng_block(interface)?;
         }
+        let mut packet: Option<EnhancedPacketBlock<'_>> = None;
         let mut remarks = Vec::new();
         for Seen { at, what } in self.seen() {
-            let packet = match what {
+            let (sent, bytes) = match what {
                 What::Note(note) => {
-                    remarks.push(self.remark(note));
+                    match &mut packet {
+                        Some(packet) => remark(packet, self.remark(note, "after")),
+                        None => remarks.push(self.remark(note, "before")),
+                    }
                     continue;
                 }
-                What::Departure(sent) => self.packet(at, sent, &sent.bytes),
-                What::Arrival(sent) => {
-                    self.packet(at, sent, sent.damaged.as_ref().unwrap_or(&sent.bytes))
-                }
+                What::Departure(sent) => (sent, &sent.bytes),
+                What::Arrival(sent) => (sent, sent.damaged.as_ref().unwrap_or(&sent.bytes)),
             };
-            let Some(mut packet) = packet else { continue };
-            for remark in remarks.drain(..) {
-                packet.options.push(comment(remark));
+            let next = self.packet(at, sent, bytes);
+            if let Some(packet) = core::mem::replace(&mut packet, next) {
+                writer.write_pcapng_block(packet)?;
             }
+            if let Some(packet) = &mut packet {
+                remarks.drain(..).for_each(|text| remark(packet, text));
+            }
+        }
+        if let Some(packet) = packet {
             writer.write_pcapng_block(packet)?;
         }
         Ok(())
@@ -136,11 +145,10 @@ impl<'t> Capture<'t> {
         let mut seen = Vec::new();
         for entry in self.trace.entries() {
             match entry {
-                Entry::Note(note) if self.concerns(note) => seen.push(Seen {
+                Entry::Note(note) => seen.push(Seen {
                     at: note.at,
                     what: What::Note(note),
                 }),
-                Entry::Note(_) => {}
                 Entry::Sent(sent) => {
                     // The link makes copies; what left the device was one frame.
                     if sent.from == self.vantage && sent.copy_of.is_none() {
@@ -158,15 +166,10 @@ impl<'t> Capture<'t> {
         seen
     }
 
-    fn concerns(&self, note: &Note) -> bool {
-        let is_near = |link: LinkId| self.links.iter().any(|(near, ..)| *near == link);
-        note.node.is_none_or(|node| node == self.vantage) && note.link.is_none_or(is_near)
-    }
-
-    fn remark(&self, note: &Note) -> String {
-        let since = super::phrase::seconds(note.at, 6);
-        let what = note.phrase(self.trace);
-        format!("before this, {since} s since the world began: {what}")
+    fn remark(&self, note: &Note, order: &str) -> String {
+        let since = phrase::seconds(note.at, 6);
+        let what = note.sentence(self.trace);
+        format!("{order} this, {since} s since the world began: {what}")
     }
 
     fn packet<'p>(
@@ -210,6 +213,13 @@ impl<'t> Capture<'t> {
     }
 }
 
+/// Adds a comment to a packet that has not too many already.
+fn remark(packet: &mut EnhancedPacketBlock<'_>, text: String) {
+    if packet.options.len() < MOST_COMMENTS {
+        packet.options.push(comment(text));
+    }
+}
+
 fn comment(mut text: String) -> EnhancedPacketOption<'static> {
     let end = text.floor_char_boundary(LONGEST_COMMENT);
     text.truncate(end);
@@ -218,7 +228,6 @@ fn comment(mut text: String) -> EnhancedPacketOption<'static> {
 
 /// When a frame was at the other end, if it came so far.
 fn arrival(sent: &Sent) -> Option<Instant> {
-    use super::trace::Lost;
     match sent.fate {
         Fate::Arrived { at } => Some(at),
         // The device had it; what is behind the device did not take it.
@@ -286,13 +295,13 @@ mod tests {
         scene.world.run_for(Duration::from_secs(10)).unwrap();
         let near = packets(&capture(&scene, scene.device));
         assert_eq!(packets(&capture(&scene, scene.peer)).len(), 3);
-        let (at, _, comments) = near.last().unwrap();
+        let [.., (_, _, before), (at, _, comments)] = &near[..] else {
+            panic!("too few packets");
+        };
         assert_eq!(*at, 1_010_020_000);
-        assert_eq!(comments[0], "probe 1; lost: partition");
-        assert_eq!(
-            comments[1],
-            "before this, 1.000000 s since the world began: partitioned"
-        );
+        assert_eq!(comments[..], ["probe 1; lost: partition"]);
+        let remark = "after this, 1.000000 s since the world began: device-peer: partitioned";
+        assert_eq!(before[..], ["ack", remark]);
     }
 
     /// A copy is seen where it arrives, and not where its original was sent.

@@ -3,6 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
+use ::smoltcp::iface::SocketHandle;
+
 use super::Trace;
 use super::trace::{Happening, Lost, Note};
 use crate::smoltcp::CloseReason;
@@ -22,33 +24,40 @@ pub(super) fn in_seconds(duration: Duration, decimals: usize) -> String {
     format!("{}.{fraction}", duration.as_secs())
 }
 
-/// A length of time as a person says it: its two greatest units, and a fraction of a second.
+/// A length of time as a person says it: its two greatest units, rounded, and thousandths only of
+/// what is short.
 pub(super) fn length(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) if rest == 0 && duration.subsec_micros() > 0 => {
-            format!("{} ms", trimmed(u64::from(duration.subsec_micros()), 3))
-        }
-        (0, 0, 0) => {
-            let millis = rest
-                .saturating_mul(1_000)
-                .saturating_add(u64::from(duration.subsec_millis()));
-            format!("{} s", trimmed(millis, 3))
-        }
-        (0, 0, _) if rest == 0 => format!("{minutes} min"),
-        (0, 0, _) => format!("{minutes} min {rest} s"),
-        (0, _, 0) => format!("{hours} h"),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        (_, 0, _) => format!("{days} d"),
-        _ => format!("{days} d {hours} h"),
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    match micros {
+        0 => "0 s".to_owned(),
+        1..1_000_000 => format!("{} ms", thousandths(micros)),
+        1_000_000..10_000_000 => format!("{} s", thousandths(micros / 1_000)),
+        _ => long_length(micros.saturating_add(500_000) / 1_000_000),
     }
 }
 
-/// A count of thousandths, without the zeros that end it.
-fn trimmed(thousandths: u64, decimals: usize) -> String {
-    let text = format!("{}.{:0decimals$}", thousandths / 1_000, thousandths % 1_000);
+fn long_length(seconds: u64) -> String {
+    let minutes = seconds.saturating_add(30) / 60;
+    let hours = seconds.saturating_add(1_800) / 3_600;
+    match (seconds, minutes, hours) {
+        (..60, _, _) => two_units(0, "min", seconds, "s"),
+        (_, ..60, _) => two_units(seconds / 60, "min", seconds % 60, "s"),
+        (_, _, ..24) => two_units(minutes / 60, "h", minutes % 60, "min"),
+        _ => two_units(hours / 24, "d", hours % 24, "h"),
+    }
+}
+
+fn two_units(great: u64, great_unit: &str, small: u64, small_unit: &str) -> String {
+    match (great, small) {
+        (0, _) => format!("{small} {small_unit}"),
+        (_, 0) => format!("{great} {great_unit}"),
+        _ => format!("{great} {great_unit} {small} {small_unit}"),
+    }
+}
+
+/// A count of thousandths, as a number without the zeros that end it.
+fn thousandths(count: u64) -> String {
+    let text = format!("{}.{:03}", count / 1_000, count % 1_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -71,11 +80,23 @@ impl Lost {
 }
 
 impl Note {
-    /// What happened, in words, without where.
+    /// What happened and where, in words.
+    pub(super) fn sentence(&self, trace: &Trace) -> String {
+        let what = self.phrase(trace);
+        match (self.node, self.link.and_then(|link| trace.ends(link))) {
+            (Some(node), _) => format!("{}: {what}", trace.name(node)),
+            (None, Some([a, b])) => format!("{}-{}: {what}", trace.name(a), trace.name(b)),
+            (None, None) => what,
+        }
+    }
+
+    /// What happened, in words.
     pub(super) fn phrase(&self, trace: &Trace) -> String {
         match &self.what {
-            Happening::KeepAlive { event, .. } => event_phrase(*event),
-            Happening::Ended { reason, .. } => format!("connection ended: {}", Why(*reason)),
+            Happening::KeepAlive { handle, event } => of_socket(*handle, event_phrase(*event)),
+            Happening::Ended { handle, reason } => {
+                of_socket(*handle, format!("connection ended: {}", Why(*reason)))
+            }
             Happening::Crashed => "crashed".to_owned(),
             Happening::Rebooted { with_memory: true } => "rebooted, memory kept".to_owned(),
             Happening::Rebooted { with_memory: false } => "rebooted, memory lost".to_owned(),
@@ -103,6 +124,14 @@ impl Note {
             Happening::MappingExpired => "mapping expired".to_owned(),
             Happening::Text(text) => text.clone(),
         }
+    }
+}
+
+/// Says of which socket it is, unless it is of the first, which is mostly the only one.
+fn of_socket(handle: SocketHandle, words: String) -> String {
+    match handle.to_string().as_str() {
+        "#0" => words,
+        number => format!("socket {number} {words}"),
     }
 }
 
@@ -134,7 +163,7 @@ impl fmt::Display for Evidence {
             write!(f, "{unsent} unsent, ")?;
         }
         // As the configuration says it: in seconds.
-        let silent = trimmed(u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX), 3);
+        let silent = thousandths(u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX));
         write!(f, "silent for {silent} s")
     }
 }
@@ -171,8 +200,12 @@ mod tests {
             (1_500, "1.5 ms"),
             (75_000_000, "1 min 15 s"),
             (9_025_000, "9.025 s"),
-            (7_200_010_000, "2 h"),
+            (12_400_000, "12 s"),
+            (74_990_000, "1 min 15 s"),
+            (3_599_900_000, "1 h"),
+            (7_199_980_000, "2 h"),
             (7_875_000_000, "2 h 11 min"),
+            (86_399_000_000, "1 d"),
             (90_000_000_000, "1 d 1 h"),
         ];
         for (micros, text) in cases {

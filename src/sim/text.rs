@@ -116,15 +116,10 @@ fn frame_line(trace: &Trace, labels: &Labels, sent: &Sent, before: Instant) -> L
 }
 
 fn note_line(trace: &Trace, note: &Note, before: Instant) -> Line {
-    let place = match (note.node, note.link.and_then(|link| trace.ends(link))) {
-        (Some(node), _) => format!("{}: ", trace.name(node)),
-        (None, Some([a, b])) => format!("{}-{}: ", trace.name(a), trace.name(b)),
-        (None, None) => String::new(),
-    };
     Line {
         time: phrase::seconds(note.at, 6),
         since: since(note.at, before),
-        rest: Rest::Note(format!("{place}{}", note.phrase(trace))),
+        rest: Rest::Note(note.sentence(trace)),
     }
 }
 

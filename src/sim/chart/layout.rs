@@ -86,6 +86,7 @@ impl<'t> Layout<'t> {
 
     fn place(&mut self, moments: Vec<Moment>) {
         let mut y = ROW;
+        let mut last_head = 0;
         let mut until = None;
         for Moment { at, arrivals, rows } in moments {
             let idle = until.map(|until| at.saturating_duration_since(until));
@@ -95,6 +96,7 @@ impl<'t> Layout<'t> {
             for index in &arrivals {
                 if let Some(placed) = self.rows.get_mut(*index) {
                     placed.arrival = Some(heads);
+                    last_head = heads;
                     heads += HEADS;
                 }
             }
@@ -104,8 +106,8 @@ impl<'t> Layout<'t> {
                     continue;
                 };
                 let is_frame = matches!(placed.row, Row::Frame(_));
-                if number == 0 && !is_frame && !arrivals.is_empty() {
-                    y += BADGE_BELOW_HEAD;
+                if number == 0 && !is_frame {
+                    y = y.max(last_head + BADGE_BELOW_HEAD);
                 }
                 placed.y = y;
                 placed.has_time = number == 0;

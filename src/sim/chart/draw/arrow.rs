@@ -11,11 +11,16 @@ use super::super::layout::{Layout, Placed, is_lost_at_its_end};
 use super::super::style::{self, Role};
 use super::{Room, fitting, letters, line, text};
 
+/// The lines of frames that do not arrive, and of copies.
+pub(super) const DASHED: &str = "6 4";
+pub(super) const DOTTED: &str = "2 3";
 /// From a lane to an arrow's end.
 const GAP: i32 = 3;
 /// Where along its way an arrow ends that does not arrive, in percent.
 const LOST_AT: i32 = 46;
 const WAITS_AT: i32 = 60;
+/// How much room there is for words beyond a lane.
+const BESIDE_A_LANE: i32 = 126;
 /// How much lower that would have been by then.
 const DROP: i32 = 12;
 
@@ -80,9 +85,9 @@ impl<'a> Arrow<'a> {
             .set("stroke", colour)
             .set("stroke-width", 1.8);
         if is_lost || matches!(self.sent.fate, Fate::Held) {
-            shaft = shaft.set("stroke-dasharray", "6 4");
+            shaft = shaft.set("stroke-dasharray", DASHED);
         } else if self.sent.copy_of.is_some() {
-            shaft = shaft.set("stroke-dasharray", "2 3");
+            shaft = shaft.set("stroke-dasharray", DOTTED);
         }
         let group = Group::new().add(Title::new(self.tip.as_str())).add(shaft);
         if is_lost {
@@ -97,13 +102,16 @@ impl<'a> Arrow<'a> {
         let ((x1, y1), (x2, y2)) = (self.start, self.end);
         // In its middle, where it is farthest from others that begin or end where it does; if
         // others were there first, before or after it.
+        let words = fitting(&self.words, self.length);
+        let width = letters(&words);
+        // Above the arrow, which slopes: wide words have to be higher.
+        let rise = (y2 - y1) * width / 2 / (x2 - x1).abs().max(1);
         let places = [50, 36, 64, 24, 76].map(|percent| {
             let along = |from: i32, to: i32| from + (to - from) * percent / 100;
-            (along(x1, x2), along(y1, y2) - 5)
+            (along(x1, x2), along(y1, y2) - 4 - rise.clamp(1, 8))
         });
-        let words = fitting(&self.words, self.length);
         let mut group = Group::new();
-        if let Some((x, y)) = room.find(&places, letters(&words)) {
+        if let Some((x, y)) = room.find(&places, width) {
             group = group.add(
                 text(&words, x, y)
                     .set("class", "halo")
@@ -121,7 +129,7 @@ impl<'a> Arrow<'a> {
 
     fn remark(&self, why: &str, how: Lost) -> Text {
         if is_lost_at_its_end(how) {
-            self.after(why, style::LOSS)
+            self.after(&fitting(why, BESIDE_A_LANE), style::LOSS)
         } else {
             self.after(&fitting(why, self.length / 2), style::LOSS)
         }
@@ -182,7 +190,7 @@ fn tip(sent: &Sent, label: Label, trace: &Trace, labels: &Labels) -> String {
     tip
 }
 
-fn cross(x: i32, y: i32) -> Path {
+pub(super) fn cross(x: i32, y: i32) -> Path {
     Path::new()
         .set("d", format!("M{},{} l10,10 m0,-10 l-10,10", x - 5, y - 5))
         .set("fill", "none")

@@ -2,92 +2,108 @@
 
 use svg::node::element::{Circle, Group};
 
-use super::super::super::trace::{Happening, Note};
-use super::super::super::{NodeId, Trace};
+use super::super::super::Trace;
+use super::super::super::trace::Note;
 use super::super::layout::{AXIS, Layout};
 use super::super::style::{self, Badge};
-use super::{EDGE, fitting, letters, line, rectangle, text};
+use super::{EDGE, Room, fitting, letters, line, rectangle, text};
 
-/// A note: on its node's lane, between the lanes of its link, or across all of them.
-pub(super) fn badge(note: &Note, y: i32, trace: &Trace, layout: &Layout<'_>) -> Group {
-    let words = words(note, trace);
-    let ends = note.link.and_then(|link| trace.ends(link));
-    match (note.node, ends) {
-        (Some(node), _) => on_lane(note, &words, node, y, layout),
-        (None, Some([a, b])) => {
-            let (a, b) = (layout.lane(a), layout.lane(b));
-            let bar = line(a, y, b, y)
-                .set("stroke", Badge::of(note).edge)
-                .set("stroke-dasharray", "2 4");
-            let place = boxed(note, &words, i32::midpoint(a, b), y, layout);
-            Group::new().add(bar).add(place)
+const HEIGHT: i32 = 22;
+/// What is left of the words, and right of them.
+const PADDING: i32 = 10;
+
+/// A note, as words in a box: on its node's lane, between the lanes of its link, or, without a
+/// box, across all of them.
+pub(super) struct Marker<'n> {
+    note: &'n Note,
+    words: String,
+    place: Place,
+    y: i32,
+    left: i32,
+    width: i32,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Lane(i32),
+    Between(i32, i32),
+    Across,
+}
+
+impl<'n> Marker<'n> {
+    pub(super) fn new(note: &'n Note, y: i32, trace: &Trace, layout: &Layout<'_>) -> Self {
+        let ends = note.link.and_then(|link| trace.ends(link));
+        let (left, right) = (AXIS, layout.width - EDGE);
+        let (place, middle) = match (note.node, ends) {
+            (Some(node), _) => {
+                let lane = layout.lane(node);
+                (Place::Lane(lane), lane)
+            }
+            (None, Some([a, b])) => {
+                let (a, b) = (layout.lane(a), layout.lane(b));
+                (Place::Between(a, b), i32::midpoint(a, b))
+            }
+            (None, None) => (Place::Across, i32::midpoint(left, right)),
+        };
+        let words = fitting(&note.phrase(trace), right - left - 2 * PADDING);
+        let width = letters(&words) + 2 * PADDING;
+        Self {
+            note,
+            words,
+            place,
+            y,
+            // Around the middle, or as near to it as there is room.
+            left: (middle - width / 2).min(right - width).max(left),
+            width,
         }
-        (None, None) => remark(&words, y, layout),
     }
-}
 
-/// The words, with the socket's number if it is not the first one.
-fn words(note: &Note, trace: &Trace) -> String {
-    let words = note.phrase(trace);
-    let socket = match note.what {
-        Happening::KeepAlive { handle, .. } | Happening::Ended { handle, .. } => handle.to_string(),
-        _ => return words,
-    };
-    if socket == "#0" {
-        words
-    } else {
-        format!("{socket} {words}")
+    /// Takes its room, so that nothing else is written there.
+    pub(super) fn reserve(&self, room: &mut Room) {
+        let (top, bottom) = (self.y - HEIGHT / 2, self.y + HEIGHT / 2);
+        room.take([self.left, top, self.left + self.width, bottom]);
     }
-}
 
-fn on_lane(note: &Note, words: &str, node: NodeId, y: i32, layout: &Layout<'_>) -> Group {
-    let x = layout.lane(node);
-    let dot = Circle::new()
-        .set("cx", x)
-        .set("cy", y)
-        .set("r", 4)
-        .set("fill", Badge::of(note).edge);
-    Group::new().add(dot).add(boxed(note, words, x, y, layout))
-}
+    pub(super) fn draw(&self, layout: &Layout<'_>) -> Group {
+        let y = self.y;
+        let Badge { edge, .. } = Badge::of(self.note);
+        match self.place {
+            Place::Lane(x) => {
+                let dot = Circle::new().set("cx", x).set("cy", y).set("r", 4);
+                Group::new().add(dot.set("fill", edge)).add(self.boxed())
+            }
+            Place::Between(a, b) => {
+                let bar = line(a, y, b, y).set("stroke", edge);
+                let bar = bar.set("stroke-dasharray", "2 4");
+                Group::new().add(bar).add(self.boxed())
+            }
+            Place::Across => {
+                let bar = line(AXIS, y, layout.width - EDGE, y).set("stroke", style::LANE);
+                let bar = bar.set("stroke-dasharray", "1 3");
+                let words = self
+                    .text()
+                    .set("class", "fold halo")
+                    .set("fill", style::INK);
+                Group::new().add(bar).add(words)
+            }
+        }
+    }
 
-/// Words in a box around (x, y), or as near to it as there is room.
-fn boxed(note: &Note, words: &str, x: i32, y: i32, layout: &Layout<'_>) -> Group {
-    let Badge {
-        fill,
-        edge,
-        text: ink,
-    } = Badge::of(note);
-    let (left, right) = (AXIS, layout.width - EDGE);
-    let words = fitting(words, right - left - 20);
-    let width = letters(&words) + 20;
-    let x = (x - width / 2).min(right - width).max(left);
-    Group::new()
-        .add(
-            rectangle(x, y - 11, width, 22)
-                .set("rx", 11)
-                .set("fill", fill)
-                .set("stroke", edge),
-        )
-        .add(
-            text(&words, x + width / 2, y + 4)
-                .set("text-anchor", "middle")
-                .set("fill", ink),
-        )
-}
+    fn boxed(&self) -> Group {
+        let Badge {
+            fill,
+            edge,
+            text: ink,
+        } = Badge::of(self.note);
+        let area = rectangle(self.left, self.y - HEIGHT / 2, self.width, HEIGHT)
+            .set("rx", HEIGHT / 2)
+            .set("fill", fill)
+            .set("stroke", edge);
+        Group::new().add(area).add(self.text().set("fill", ink))
+    }
 
-fn remark(words: &str, y: i32, layout: &Layout<'_>) -> Group {
-    let (left, right) = (AXIS, layout.width - EDGE);
-    let words = fitting(words, right - left);
-    Group::new()
-        .add(
-            line(left, y, right, y)
-                .set("stroke", style::LANE)
-                .set("stroke-dasharray", "1 3"),
-        )
-        .add(
-            text(&words, i32::midpoint(left, right), y + 4)
-                .set("class", "fold halo")
-                .set("text-anchor", "middle")
-                .set("fill", style::INK),
-        )
+    fn text(&self) -> svg::node::element::Text {
+        let middle = self.left + self.width / 2;
+        text(&self.words, middle, self.y + 4).set("text-anchor", "middle")
+    }
 }

@@ -2,6 +2,7 @@
 
 mod arrow;
 mod badge;
+mod legend;
 mod shade;
 
 use svg::node::element::{Group, Line, Path, Rectangle, SVG, Style, Text};
@@ -10,11 +11,10 @@ use super::super::label::Labels;
 use super::super::{Trace, phrase};
 use super::fold::{Cut, Fold, Row};
 use super::layout::{AXIS, Layout, Pause, Placed};
-use super::style::{self, Role};
+use super::style;
 
 /// Heights of what is above and below the rows.
 const TITLE: i32 = 40;
-const LEGEND: i32 = 24;
 const NAMES: i32 = 40;
 const EDGE: i32 = 10;
 /// How wide a letter is, rather too much than too little.
@@ -22,7 +22,7 @@ const LETTER: i32 = 7;
 
 /// The whole document.
 pub(super) fn document(trace: &Trace, labels: &Labels, title: &str, layout: &Layout<'_>) -> SVG {
-    let (legend, legend_height) = legend(labels, layout);
+    let (legend, legend_height) = legend::legend(labels, layout);
     let title_height = if title.is_empty() { EDGE } else { TITLE };
     let names_at = title_height + legend_height;
     let rows_at = names_at + NAMES;
@@ -34,7 +34,7 @@ pub(super) fn document(trace: &Trace, labels: &Labels, title: &str, layout: &Lay
         .add(Style::new(style::SHEET))
         .add(rectangle(0, 0, layout.width, height).set("fill", style::PAPER))
         .add(
-            text(title, EDGE + 6, 27)
+            text(&fitting(title, layout.width * 3 / 5), EDGE + 6, 27)
                 .set("class", "title")
                 .set("fill", style::INK),
         )
@@ -55,6 +55,11 @@ fn rows(trace: &Trace, labels: &Labels, layout: &Layout<'_>) -> Group {
     let mut front = Group::new();
     let mut room = Room::default();
     for placed in &layout.rows {
+        if let Row::Note(note) = &placed.row {
+            badge::Marker::new(note, placed.y, trace, layout).reserve(&mut room);
+        }
+    }
+    for placed in &layout.rows {
         if placed.has_time {
             front = front.add(time(placed, layout));
         }
@@ -64,49 +69,15 @@ fn rows(trace: &Trace, labels: &Labels, layout: &Layout<'_>) -> Group {
                 arrows = arrows.add(arrow.line());
                 front = front.add(arrow.words(&mut room));
             }
-            Row::Note(note) => front = front.add(badge::badge(note, placed.y, trace, layout)),
+            Row::Note(note) => {
+                let marker = badge::Marker::new(note, placed.y, trace, layout);
+                front = front.add(marker.draw(layout));
+            }
             Row::Fold(fold) => front = front.add(banner(&fold_text(fold), placed.y, layout)),
             Row::Cut(cut) => front = front.add(banner(&cut_text(cut), placed.y, layout)),
         }
     }
     group.add(arrows).add(front)
-}
-
-/// What stands for each colour that is used.
-fn legend(labels: &Labels, layout: &Layout<'_>) -> (Group, i32) {
-    let used: Vec<Role> = layout
-        .rows
-        .iter()
-        .filter_map(|placed| match &placed.row {
-            Row::Frame(sent) => Some(Role::of(labels.of(sent.id)?)),
-            _ => None,
-        })
-        .collect();
-    let mut group = Group::new();
-    let (mut x, mut y) = (EDGE + 6, 0);
-    for role in Role::ALL {
-        if !used.contains(&role) {
-            continue;
-        }
-        let width = 30 + letters(role.name()) + 14;
-        if x + width > layout.width {
-            x = EDGE + 6;
-            y += LEGEND;
-        }
-        group = group
-            .add(
-                line(x, y + 12, x + 22, y + 12)
-                    .set("stroke", role.colour())
-                    .set("stroke-width", 2.5),
-            )
-            .add(
-                text(role.name(), x + 28, y + 16)
-                    .set("class", "small")
-                    .set("fill", style::INK),
-            );
-        x += width;
-    }
-    (group, if used.is_empty() { 0 } else { y + LEGEND })
 }
 
 /// The nodes' names, above or below their lanes.
@@ -237,25 +208,27 @@ fn banner(words: &str, y: i32, layout: &Layout<'_>) -> Group {
 /// Where words stand already.
 #[derive(Debug, Default)]
 struct Room {
+    /// Left, top, right, bottom.
     taken: Vec<[i32; 4]>,
 }
 
 impl Room {
+    fn take(&mut self, area: [i32; 4]) {
+        self.taken.push(area);
+    }
+
     /// The first of `places` (middle and baseline) that words of that width have room at, or the
     /// first of all.
     fn find(&mut self, places: &[(i32, i32)], width: i32) -> Option<(i32, i32)> {
         // The height of a line, and a little air.
         let area = |(x, y): (i32, i32)| [x - width / 2, y - 12, x + width / 2, y + 3];
-        // Those far above are out of the way.
-        let recent = self.taken.iter().rev().take(100);
         let is_free = |place: &&(i32, i32)| {
             let [left, top, right, bottom] = area(**place);
-            !recent
-                .clone()
-                .any(|[l, t, r, b]| left < *r && *l < right && top < *b && *t < bottom)
+            let mut taken = self.taken.iter();
+            !taken.any(|[l, t, r, b]| left < *r && *l < right && top < *b && *t < bottom)
         };
         let place = places.iter().find(is_free).or(places.first()).copied()?;
-        self.taken.push(area(place));
+        self.take(area(place));
         Some(place)
     }
 }
