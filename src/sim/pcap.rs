@@ -125,9 +125,10 @@ impl<'t> Capture<'t> {
     fn interfaces(&self) -> impl Iterator<Item = InterfaceDescriptionBlock<'static>> {
         self.links.iter().map(|(_, [a, b], medium)| {
             let name = format!("{}-{}", self.trace.name(*a), self.trace.name(*b));
-            let linktype = match medium {
-                Medium::Ethernet => DataLink::ETHERNET,
-                _ => DataLink::RAW,
+            let linktype = if *medium == Medium::Ethernet {
+                DataLink::ETHERNET
+            } else {
+                DataLink::RAW
             };
             InterfaceDescriptionBlock {
                 linktype,
@@ -229,9 +230,9 @@ fn comment(mut text: String) -> EnhancedPacketOption<'static> {
 /// When a frame was at the other end, if it came so far.
 fn arrival(sent: &Sent) -> Option<Instant> {
     match sent.fate {
-        Fate::Arrived { at } => Some(at),
-        // The device had it; what is behind the device did not take it.
-        Fate::Lost {
+        // What was refused was in the device; what is behind that did not take it.
+        Fate::Arrived { at }
+        | Fate::Lost {
             at,
             how: Lost::Refused(_),
         } => Some(at),

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use ::smoltcp::iface::SocketHandle;
 
-use super::Trace;
 use super::trace::{Happening, Lost, Note};
+use super::{Room, Trace};
 use crate::smoltcp::CloseReason;
 use crate::{Cause, Event, Instant, Verdict};
 
@@ -105,7 +105,7 @@ impl Note {
                 format!("sleeps for {}", length(duration))
             }
             Happening::Woke => "woke".to_owned(),
-            Happening::Room(room) => format!("device has room: {room:?}"),
+            Happening::Room(room) => room_phrase(*room),
             Happening::ClockJumped(by) => format!("clock set forward {}", length(*by)),
             Happening::ClockSteppedBack(by) => format!("clock set back {}", length(*by)),
             Happening::ClockDrifts(ppm) => format!("clock drifts {ppm:+} ppm"),
@@ -141,6 +141,16 @@ fn event_phrase(event: Event) -> String {
         Event::Suspect { unanswered } => format!("suspect: {unanswered} unanswered"),
         Event::Recovered { unanswered } => format!("recovered after {unanswered} unanswered"),
         Event::TimedOut(verdict) => format!("given up: {}", Evidence(verdict)),
+    }
+}
+
+fn room_phrase(room: Room) -> String {
+    match room {
+        Room::Plenty => "device has room".to_owned(),
+        Room::Frames(1) => "device has room for 1 frame more".to_owned(),
+        Room::Frames(frames) => format!("device has room for {frames} frames more"),
+        Room::NoneToTransmit => "device takes nothing to send".to_owned(),
+        Room::None => "device takes and gives nothing".to_owned(),
     }
 }
 

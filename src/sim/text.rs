@@ -18,7 +18,6 @@ impl Trace {
     /// world.remark("nothing yet");
     /// println!("{}", world.trace().text().last(20));
     /// ```
-    #[must_use]
     pub const fn text(&self) -> Text<'_> {
         Text {
             trace: self,
@@ -67,8 +66,10 @@ impl fmt::Display for Text<'_> {
             before = entry.at();
         }
         writeln!(f, "{LEGEND}")?;
-        if skipped > 0 {
-            writeln!(f, "({skipped} lines before are not shown)")?;
+        match skipped {
+            0 => {}
+            1 => writeln!(f, "(1 line before is not shown)")?,
+            _ => writeln!(f, "({skipped} lines before are not shown)")?,
         }
         Columns::of(&lines).write(f, &lines)
     }
@@ -198,6 +199,26 @@ impl Columns {
         columns
     }
 
+    fn line(&self, line: &Line) -> String {
+        let Line { time, since, rest } = line;
+        let (times, sinces) = (self.time, self.since);
+        let mut cells = vec![format!("{time:>times$}"), format!("{since:>sinces$}")];
+        match rest {
+            Rest::Note(note) => cells.push(format!("=== {note}")),
+            Rest::Frame(frame) => {
+                let columns = frame.iter().zip(self.cells).zip(IS_NUMBER);
+                cells.extend(columns.map(|((cell, width), is_number)| {
+                    if is_number {
+                        format!("{cell:>width$}")
+                    } else {
+                        format!("{cell:<width$}")
+                    }
+                }));
+            }
+        }
+        cells.join("  ")
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, lines: &[Line]) -> fmt::Result {
         let heading = Line {
             time: "time".to_owned(),
@@ -205,27 +226,54 @@ impl Columns {
             rest: Rest::Frame(HEADINGS.map(str::to_owned)),
         };
         for line in core::iter::once(&heading).chain(lines) {
-            let Line { time, since, rest } = line;
-            let (times, sinces) = (self.time, self.since);
-            let mut text = format!("{time:>times$}  {since:>sinces$}");
-            match rest {
-                Rest::Note(note) => {
-                    text.push_str("  === ");
-                    text.push_str(note);
-                }
-                Rest::Frame(cells) => {
-                    for ((cell, width), is_number) in cells.iter().zip(self.cells).zip(IS_NUMBER) {
-                        text.push_str("  ");
-                        text.push_str(&if is_number {
-                            format!("{cell:>width$}")
-                        } else {
-                            format!("{cell:<width$}")
-                        });
-                    }
-                }
-            }
+            let text = self.line(line);
             writeln!(f, "{}", text.trim_end())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::super::label::tests::{brisk, connected};
+
+    /// Each frame is a line in columns, whatever else happened is a line that no one mistakes for
+    /// a frame's, and the legend is above.
+    #[test]
+    fn text_is_aligned() {
+        let mut scene = connected(brisk(), false);
+        scene.world.crash(scene.peer).unwrap();
+        scene.world.run_for(Duration::from_secs(10)).unwrap();
+        let text = scene.world.trace().text().to_string();
+        let lines: Vec<_> = text.lines().skip(3).collect();
+        let expected = [
+            "     time          +  frame  from    to      what     seq  ack   win  len  fate",
+            " 0.000000  +0.000000     #0  device  peer    SYN        0       1024    0  arrives after 0.010000",
+            " 0.010000  +0.010000     #1  peer    device  SYN-ACK    0    1  4096    0  arrives after 0.010000",
+            " 0.020000  +0.010000     #2  device  peer    ack        1    1  1024    0  arrives after 0.010000",
+            " 1.000000  +0.980000  === peer: crashed",
+            "10.020000  +9.020000     #4  device  peer    probe 1    0    1  1024    0  LOST: nobody there",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    /// The last lines are the same lines, and it is said that there were others.
+    #[test]
+    fn last_lines() {
+        let scene = connected(brisk(), false);
+        let text = scene.world.trace().text();
+        let (all, last) = (text.to_string(), text.last(2).to_string());
+        let lines = |text: &str| {
+            text.lines()
+                .rev()
+                .take(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&last), lines(&all));
+        assert!(last.contains("(1 line before is not shown)"));
+        assert!(text.last(0).to_string().contains("(3 lines before are"));
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Placed<'t> {
     pub(super) arrival: Option<i32>,
     /// It is the first at its time.
     pub(super) has_time: bool,
+    /// Arrows end where it begins.
+    pub(super) is_below_heads: bool,
 }
 
 /// A time in which nothing happened.
@@ -111,6 +113,7 @@ impl<'t> Layout<'t> {
                 }
                 placed.y = y;
                 placed.has_time = number == 0;
+                placed.is_below_heads = number == 0 && !arrivals.is_empty();
                 until = until.max(Some(placed.row.to()));
                 y += ROW;
             }
@@ -149,6 +152,7 @@ impl<'t> Placed<'t> {
             y: 0,
             arrival: None,
             has_time: false,
+            is_below_heads: false,
         }
     }
 }

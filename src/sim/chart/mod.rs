@@ -13,8 +13,8 @@ use std::io;
 
 use super::Trace;
 
-/// How many rows a chart has if nobody says otherwise: about five screens.
-const ROWS: usize = 160;
+/// How many rows a chart has if nobody says otherwise: about four screens.
+const ROWS: usize = 120;
 /// And at most. A chart of more is no chart.
 const MOST_ROWS: usize = 5_000;
 
@@ -28,7 +28,6 @@ impl Trace {
     /// let svg = world.trace().chart().title("an empty world").to_string();
     /// assert!(svg.starts_with("<svg"));
     /// ```
-    #[must_use]
     pub fn chart(&self) -> Chart<'_> {
         Chart {
             trace: self,
@@ -59,7 +58,7 @@ impl Chart<'_> {
     }
 
     /// Draws no more than about so many rows, the first and the last ones, and says how many are
-    /// left out. Without it 160; never more than 5000.
+    /// left out. Without it 120; never more than 5000.
     pub fn rows(mut self, rows: usize) -> Self {
         self.rows = rows.min(MOST_ROWS);
         self

@@ -13,7 +13,7 @@ pub(super) const LOSS: &str = "#cf222e";
 /// What all text looks like.
 pub(super) const SHEET: &str = "\
 text { font-family: Helvetica, Arial, 'DejaVu Sans', sans-serif; font-size: 12px; } \
-.title { font-size: 17px; font-weight: bold; } \
+.title { font-size: 15px; font-weight: bold; } \
 .name { font-size: 14px; font-weight: bold; } \
 .time { font-family: Menlo, Consolas, 'DejaVu Sans Mono', monospace; font-size: 11px; } \
 .small { font-size: 11px; } \

@@ -36,6 +36,8 @@ pub(super) struct Arrow<'a> {
     towards: i32,
     /// How long it could be.
     length: i32,
+    /// Above it there is no room: it is short, and another arrow ends where it begins.
+    has_words_below: bool,
 }
 
 impl<'a> Arrow<'a> {
@@ -73,6 +75,7 @@ impl<'a> Arrow<'a> {
             end,
             towards,
             length,
+            has_words_below: end.0 != to - towards * GAP && placed.is_below_heads,
         }
     }
 
@@ -106,9 +109,14 @@ impl<'a> Arrow<'a> {
         let width = letters(&words);
         // Above the arrow, which slopes: wide words have to be higher.
         let rise = (y2 - y1) * width / 2 / (x2 - x1).abs().max(1);
+        let offset = if self.has_words_below {
+            14
+        } else {
+            -4 - rise.clamp(1, 8)
+        };
         let places = [50, 36, 64, 24, 76].map(|percent| {
             let along = |from: i32, to: i32| from + (to - from) * percent / 100;
-            (along(x1, x2), along(y1, y2) - 4 - rise.clamp(1, 8))
+            (along(x1, x2), along(y1, y2) + offset)
         });
         let mut group = Group::new();
         if let Some((x, y)) = room.find(&places, width) {
@@ -166,28 +174,25 @@ fn words(sent: &Sent, label: Label, labels: &Labels) -> String {
 
 /// What is shown of a frame when the reader points at it.
 fn tip(sent: &Sent, label: Label, trace: &Trace, labels: &Labels) -> String {
-    let (from, to) = (trace.name(sent.from), trace.name(sent.to));
-    let at = phrase::seconds(sent.at, 6);
-    let mut tip = format!("{label}, {from} to {to}, sent at {at} s");
+    let mut tip = vec![
+        label.to_string(),
+        format!("{} to {}", trace.name(sent.from), trace.name(sent.to)),
+        format!("sent at {} s", phrase::seconds(sent.at, 6)),
+    ];
     if let (Some(segment), Some(reading)) = (sent.kind.tcp(), labels.reading(sent.id)) {
-        let numbers = format!(", {}>{}", segment.src_port, segment.dst_port);
-        tip.push_str(&numbers);
-        tip.push_str(&format!(", seq {}", reading.seq));
-        if let Some(ack) = reading.ack {
-            tip.push_str(&format!(", ack {ack}"));
-        }
-        tip.push_str(&format!(
-            ", win {}, len {}",
-            segment.window,
-            segment.payload.len()
-        ));
+        tip.push(format!("port {} to {}", segment.src_port, segment.dst_port));
+        tip.push(format!("seq {}", reading.seq));
+        tip.extend(reading.ack.map(|ack| format!("ack {ack}")));
+        tip.push(format!("win {}", segment.window));
+        tip.push(format!("len {}", segment.payload.len()));
     }
-    match sent.fate {
-        Fate::Arrived { at } => tip.push_str(&format!(", arrives at {} s", phrase::seconds(at, 6))),
-        Fate::Lost { how, .. } => tip.push_str(&format!(", lost: {}", how.phrase())),
-        Fate::Held | Fate::OnItsWay { .. } => {}
-    }
-    tip
+    tip.push(match sent.fate {
+        Fate::Arrived { at } => format!("arrives at {} s", phrase::seconds(at, 6)),
+        Fate::Lost { how, .. } => format!("lost: {}", how.phrase()),
+        Fate::Held => "held".to_owned(),
+        Fate::OnItsWay { .. } => "still on its way".to_owned(),
+    });
+    tip.join(", ")
 }
 
 pub(super) fn cross(x: i32, y: i32) -> Path {

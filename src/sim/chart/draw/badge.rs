@@ -35,8 +35,8 @@ impl<'n> Marker<'n> {
         let ends = note.link.and_then(|link| trace.ends(link));
         let (left, right) = (AXIS, layout.width - EDGE);
         let (place, middle) = match (note.node, ends) {
-            (Some(node), _) => {
-                let lane = layout.lane(node);
+            (Some(at), _) => {
+                let lane = layout.lane(at);
                 (Place::Lane(lane), lane)
             }
             (None, Some([a, b])) => {

@@ -34,7 +34,7 @@ pub(super) fn document(trace: &Trace, labels: &Labels, title: &str, layout: &Lay
         .add(Style::new(style::SHEET))
         .add(rectangle(0, 0, layout.width, height).set("fill", style::PAPER))
         .add(
-            text(&fitting(title, layout.width * 3 / 5), EDGE + 6, 27)
+            text(&fitting(title, layout.width * 7 / 10), EDGE + 6, 27)
                 .set("class", "title")
                 .set("fill", style::INK),
         )

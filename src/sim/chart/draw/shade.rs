@@ -62,8 +62,8 @@ fn change(note: &Note) -> Option<(Place, Option<&'static str>)> {
         | Happening::Released => None,
         _ => return None,
     };
-    let node = note.node.map(Place::Node);
-    let place = node.or(note.link.map(Place::Link))?;
+    let on_lane = note.node.map(Place::Node);
+    let place = on_lane.or(note.link.map(Place::Link))?;
     Some((place, shade))
 }
 
