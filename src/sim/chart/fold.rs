@@ -12,6 +12,8 @@ const SHOWN_BEFORE: usize = 3;
 const SHOWN_AFTER: usize = 1;
 /// Less is not worth the reader's trouble. A verdict after nine probes shows all of them.
 const LEAST_FOLDED: usize = 8;
+/// How many verdicts are drawn although all around them is not.
+const MOST_VERDICTS: usize = 10;
 
 /// A row of a chart.
 #[derive(Clone, Debug)]
@@ -43,6 +45,37 @@ pub(super) struct Cut<'t> {
 }
 
 impl Row<'_> {
+    /// One row for many; one for itself, and none for none.
+    fn cut(rows: &[Self]) -> Option<Self> {
+        if let [only] = rows {
+            return Some(only.clone());
+        }
+        let (first, last) = rows.first().zip(rows.last())?;
+        let notes = rows.iter().filter_map(|row| match row {
+            Self::Note(note) => Some(*note),
+            _ => None,
+        });
+        Some(Self::Cut(Cut {
+            rows: rows.len(),
+            from: first.from(),
+            to: last.to(),
+            notes: notes.collect(),
+        }))
+    }
+
+    const fn is_verdict(&self) -> bool {
+        matches!(
+            self,
+            Self::Note(Note {
+                what: Happening::KeepAlive {
+                    event: Event::TimedOut(_),
+                    ..
+                },
+                ..
+            })
+        )
+    }
+
     pub(super) const fn from(&self) -> Instant {
         match self {
             Self::Frame(sent) => sent.at,
@@ -74,20 +107,29 @@ pub(super) fn rows<'t>(trace: &'t Trace, labels: &Labels, most: usize) -> Vec<Ro
     else {
         return rows;
     };
-    let notes = cut.iter().filter_map(|row| match row {
-        Row::Note(note) => Some(*note),
-        _ => None,
-    });
-    let middle = cut.first().zip(cut.last()).map(|(first, last)| {
-        Row::Cut(Cut {
-            rows: cut.len(),
-            from: first.from(),
-            to: last.to(),
-            notes: notes.collect(),
-        })
-    });
     let (before, after) = (before.iter().cloned(), after.iter().cloned());
-    before.chain(middle).chain(after).collect()
+    before.chain(middle(cut)).chain(after).collect()
+}
+
+/// What stands for `cut`, of which no more is drawn than the verdicts, which is what charts are
+/// looked at for.
+fn middle<'t>(cut: &[Row<'t>]) -> Vec<Row<'t>> {
+    let is_verdict = |row: &Row<'_>| row.is_verdict();
+    let verdicts = cut.iter().enumerate().filter(|(_, row)| is_verdict(row));
+    let last = verdicts.map(|(index, _)| index).nth(MOST_VERDICTS - 1);
+    let end = last.map_or(cut.len(), |last| last + 1);
+    let (marked, rest) = cut.split_at(end.min(cut.len()));
+    let mut rows = Vec::new();
+    for piece in marked.split_inclusive(is_verdict).chain([rest]) {
+        match piece.split_last() {
+            Some((verdict, hidden)) if is_verdict(verdict) => {
+                rows.extend(Row::cut(hidden));
+                rows.push(verdict.clone());
+            }
+            _ => rows.extend(Row::cut(piece)),
+        }
+    }
+    rows
 }
 
 fn folded<'t>(trace: &'t Trace, labels: &Labels) -> Vec<Row<'t>> {
