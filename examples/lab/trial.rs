@@ -10,11 +10,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use smoltcp::iface::SocketHandle;
+use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
-use smoltcp::wire::{IpAddress, IpCidr};
+use smoltcp::wire::{IpAddress, IpCidr, Ipv4Address};
 use tcp_keepalive::sim::trace::Happening;
 use tcp_keepalive::sim::{
-    Conditions, Host, Id, LinkId, Loss, Memory, NodeId, Ratio, Rng, Room, Script, SimError, World,
+    Conditions, Firewall, Host, Id, LinkId, Loss, Mappings, Memory, Nat, NodeId, Ratio, Rng, Room,
+    Script, SimError, Switch, World,
 };
 use tcp_keepalive::{Config, Event, Instant, ProbePayload, Verdict};
 
@@ -23,6 +25,9 @@ const PORT: u16 = 7;
 const SLACK: Duration = Duration::from_secs(2);
 /// The longest time between two retransmissions or window probes of smoltcp's.
 const RETRANSMISSION: Duration = Duration::from_secs(60);
+
+/// How long a scripted server waits for the end of a handshake.
+const HANDSHAKE: Duration = Duration::from_secs(30);
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -57,6 +62,15 @@ enum Traffic {
     },
 }
 
+/// What lies between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Road {
+    Direct,
+    Switch,
+    Firewall(Mappings),
+    Nat(Mappings),
+}
+
 /// How the peer dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
@@ -72,6 +86,7 @@ pub struct Plan {
     pub weather: Weather,
     ethernet: bool,
     ipv6: bool,
+    road: Road,
     pub config: Config,
     connections: usize,
     traffic: Traffic,
@@ -85,6 +100,19 @@ pub struct Plan {
     death: Death,
 }
 
+impl fmt::Display for Road {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct => f.write_str("no hop"),
+            Self::Switch => f.write_str("a switch"),
+            Self::Firewall(mappings) => {
+                write!(f, "a firewall of {:?}", mappings.timeouts.established)
+            }
+            Self::Nat(mappings) => write!(f, "a NAT of {:?}", mappings.timeouts.established),
+        }
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -92,6 +120,7 @@ impl fmt::Display for Plan {
             weather,
             ethernet,
             ipv6,
+            road,
             config,
             connections,
             traffic,
@@ -106,7 +135,7 @@ impl fmt::Display for Plan {
         let version = if *ipv6 { 6 } else { 4 };
         write!(
             f,
-            "seed {seed}: {weather:?}, IPv{version} over {medium}, {connections} connections, \
+            "seed {seed}: {weather:?}, IPv{version} over {medium}, {road}, {connections} connections, \
              idle {:?}, interval {:?}, count {}, user timeout {:?}, {traffic:?}, {loss:?}, \
              {safety:?} of faults, then {death:?} at {final_loss} % loss",
             config.idle(),
@@ -157,6 +186,8 @@ impl Plan {
         let ethernet = coin(rng);
         let traffic = draw_traffic(rng);
         let config = draw_config(rng, weather, ethernet);
+        let road = draw_road(rng, weather, ethernet, config.idle());
+        let ipv6 = coin(rng) && !matches!(road, Road::Nat(_));
         // Whoever asks for an address before each segment begins anew with the luck each time.
         let asks_often = ethernet && traffic != Traffic::Silent;
         let loss = draw_loss(rng, weather, &config, asks_often)?;
@@ -177,7 +208,8 @@ impl Plan {
             seed,
             weather,
             ethernet,
-            ipv6: coin(rng),
+            ipv6,
+            road,
             config,
             connections: match loss {
                 // What one connection gets through, another one would not get lost.
@@ -202,7 +234,7 @@ impl Plan {
     /// From the moment at which all is well, every connection has to be open after that long:
     /// both ends have given up what is not, and a handshake that backs off tries again.
     fn recovery(&self) -> Duration {
-        self.detection() * 2 + RETRANSMISSION * 2 + secs(10)
+        self.detection() * 2 + RETRANSMISSION * 2 + HANDSHAKE + secs(10)
     }
 
     /// The longest time in which the rules let a dead peer go unnoticed (K3, K5, K11).
@@ -220,7 +252,7 @@ impl Plan {
     }
 
     fn client(&self) -> Script {
-        let server = (self.address(2), PORT).into();
+        let server = (self.server_address(), PORT).into();
         let script = Script::client(server)
             .keep_alive(self.config)
             .reconnect(secs(5));
@@ -250,13 +282,57 @@ impl Plan {
         }
     }
 
-    fn host(&self, last: u8) -> Host {
-        let address = IpCidr::new(self.address(last), 24);
+    fn server_address(&self) -> IpAddress {
+        match self.road {
+            Road::Nat(_) => IpAddress::v4(198, 51, 100, 2),
+            _ => self.address(2),
+        }
+    }
+
+    fn host(&self, address: IpAddress) -> Host {
+        let address = IpCidr::new(address, 24);
         if self.ethernet {
             Host::ethernet(address)
         } else {
             Host::ip(address)
         }
+    }
+}
+
+impl Plan {
+    /// Builds what lies between the two. The first link has all the faults, the other is short.
+    fn pave(
+        &self,
+        world: &mut World,
+        device: Id<Host>,
+        server: Id<Host>,
+    ) -> Result<(LinkId, NodeId), SimError> {
+        let medium = if self.ethernet {
+            Medium::Ethernet
+        } else {
+            Medium::Ip
+        };
+        let hop: NodeId = match self.road {
+            Road::Direct => {
+                let link = world.link(device, server, self.conditions.clone())?;
+                return Ok((link, server.into()));
+            }
+            Road::Switch => world.add("switch", Switch::new()).into(),
+            Road::Firewall(mappings) if self.ethernet => {
+                world.add("firewall", Firewall::ethernet(mappings)).into()
+            }
+            Road::Firewall(mappings) => world.add("firewall", Firewall::ip(mappings)).into(),
+            Road::Nat(mappings) => {
+                let outside = Ipv4Address::new(198, 51, 100, 1);
+                world
+                    .add("NAT", Nat::new(medium, medium, outside, mappings))
+                    .into()
+            }
+        };
+        let link = world.link(device, hop, self.conditions.clone())?;
+        let short = Conditions::ideal().latency(Duration::from_millis(1));
+        world.link(hop, server, short)?;
+        Ok((link, hop))
     }
 }
 
@@ -282,20 +358,25 @@ struct Trial<'p> {
     plan: &'p Plan,
     device: Id<Host>,
     server: Id<Host>,
+    /// The device's link, and who is at its other end.
     link: LinkId,
+    next_hop: NodeId,
     outcome: Outcome,
 }
 
 impl<'p> Trial<'p> {
     fn build(world: &mut World, plan: &'p Plan) -> Result<Self, SimError> {
-        let device = world.add("device", plan.host(1).app(plan.client()));
-        let server = world.add("server", plan.host(2).app(plan.server()));
-        let link = world.link(device, server, plan.conditions.clone())?;
+        let device = plan.host(plan.address(1)).app(plan.client());
+        let device = world.add("device", device.gateway(plan.address(254)));
+        let server = plan.host(plan.server_address()).app(plan.server());
+        let server = world.add("server", server.gateway(IpAddress::v4(198, 51, 100, 254)));
+        let (link, next_hop) = plan.pave(world, device, server)?;
         Ok(Self {
             plan,
             device,
             server,
             link,
+            next_hop,
             outcome: Outcome::default(),
         })
     }
@@ -313,7 +394,7 @@ impl<'p> Trial<'p> {
         let plan = self.plan;
         // The connections are opened in peace.
         world.run_for(secs(5))?;
-        let mut stormy: Vec<NodeId> = [self.device.into(), self.server.into()].to_vec();
+        let mut stormy = self.ends().to_vec();
         if matches!(plan.loss, Loss::Outages { .. }) && plan.weather == Weather::Bounded {
             // Outages of both directions could follow each other without end.
             stormy.truncate(1 + usize::from(plan.seed % 2 == 0));
@@ -354,8 +435,10 @@ impl<'p> Trial<'p> {
         let plan = self.plan;
         world.revoke_alive(self.device);
         let nodes: [NodeId; 2] = [self.device.into(), self.server.into()];
+        for end in self.ends() {
+            world.set_conditions(self.link, end, plan.conditions.clone())?;
+        }
         for node in nodes {
-            world.set_conditions(self.link, node, plan.conditions.clone())?;
             world.set_room(node, Room::Plenty)?;
             world.set_pace(node, Duration::ZERO)?;
         }
@@ -384,8 +467,8 @@ impl<'p> Trial<'p> {
         world.revoke_alive(self.device);
         world.revoke_alive(self.server);
         let loss = Loss::random(Ratio::percent(plan.final_loss)?);
-        for node in [self.device.into(), self.server.into()] as [NodeId; 2] {
-            world.set_conditions(self.link, node, plan.conditions.clone().loss(loss.clone()))?;
+        for end in self.ends() {
+            world.set_conditions(self.link, end, plan.conditions.clone().loss(loss.clone()))?;
         }
         let pause = plan.config.idle() * 2;
         let pause = world.rng().duration(Duration::ZERO..=pause);
@@ -411,6 +494,11 @@ impl<'p> Trial<'p> {
             });
         }
         Ok(())
+    }
+
+    /// The ends of the link with the faults.
+    fn ends(&self) -> [NodeId; 2] {
+        [self.device.into(), self.next_hop]
     }
 
     fn clients(&self, world: &World) -> Vec<SocketHandle> {
@@ -478,6 +566,23 @@ fn coin(rng: &mut Rng) -> bool {
 
 fn draw(rng: &mut Rng, range: RangeInclusive<u64>, unit: fn(u64) -> Duration) -> Duration {
     unit(rng.within(range))
+}
+
+/// A box that forgets a connection later than its keep-alive speaks. In fair weather none: a host
+/// that sleeps is forgotten by all of them.
+fn draw_road(rng: &mut Rng, weather: Weather, ethernet: bool, idle: Duration) -> Road {
+    let choices: &[Mappings] = match idle.as_secs() {
+        0..200 => &[Mappings::AZURE, Mappings::AWS, Mappings::RFC5382],
+        200..300 => &[Mappings::AWS, Mappings::RFC5382],
+        _ => &[Mappings::RFC5382],
+    };
+    let mappings = *rng.pick(choices).unwrap_or(&Mappings::RFC5382);
+    match rng.below(4) {
+        0 if ethernet => Road::Switch,
+        1 if weather != Weather::Calm => Road::Firewall(mappings),
+        2 if weather != Weather::Calm => Road::Nat(mappings),
+        _ => Road::Direct,
+    }
 }
 
 fn draw_traffic(rng: &mut Rng) -> Traffic {
@@ -627,7 +732,8 @@ fn wild_fault(
             world.at(over, move |world| world.repair(link))
         }
         1 => {
-            world.at(at, move |world| world.partition_oneway(link, node))?;
+            let [device, _] = nodes;
+            world.at(at, move |world| world.partition_oneway(link, device))?;
             world.at(over, move |world| world.repair(link))
         }
         2 => {

@@ -16,6 +16,8 @@ use crate::smoltcp::convert::{instant_in, instant_out};
 /// The first port of a client.
 const FIRST_PORT: u16 = 49_152;
 const PORTS: u16 = 16_384;
+/// How long a server waits for the end of a handshake.
+const HANDSHAKE: ::smoltcp::time::Duration = ::smoltcp::time::Duration::from_secs(30);
 
 /// A small application: clients that connect, servers that listen, both of which send, read, echo,
 /// close, or stay silent.
@@ -108,7 +110,8 @@ impl Script {
         Self::one(Opens::To(server))
     }
 
-    /// A socket that listens at `port`, and listens again when a connection has ended.
+    /// A socket that listens at `port`, and listens again when a connection has ended. A handshake
+    /// that is not over in half a minute has ended too: smoltcp alone would wait for ever.
     #[must_use]
     pub fn server(port: u16) -> Self {
         Self::one(Opens::At(port))
@@ -275,7 +278,9 @@ impl App for Script {
             };
             let port = &mut self.next_port;
             role.open_if_due(handle, cx, || Self::draw_port(port));
-            role.act(cx.sockets.get_mut(handle), cx.now);
+            let socket = cx.sockets.get_mut(handle);
+            limit_handshake(socket);
+            role.act(socket, cx.now);
             wishes.extend(role.wish(cx.now));
         }
         wishes.into_iter().min()
@@ -356,6 +361,14 @@ impl Role {
         let deed = deed.map(|(after, _)| self.moment(*after));
         let wishes = [deed, self.life.next_send, self.life.opens_at];
         wishes.into_iter().flatten().filter(|at| *at > now).min()
+    }
+}
+
+/// smoltcp's timeout would also end a connection that is merely idle, and so goes when there is one.
+fn limit_handshake(socket: &mut tcp::Socket<'static>) {
+    let is_opening = socket.state() == tcp::State::SynReceived;
+    if is_opening != socket.timeout().is_some() {
+        socket.set_timeout(is_opening.then_some(HANDSHAKE));
     }
 }
 

@@ -147,6 +147,7 @@ impl Account {
             // Another connection, with the same ends.
             *self = Self {
                 stats: self.stats,
+                is_doubled: self.is_doubled,
                 first: Some(segment.seq),
                 snd_una: Some(segment.seq),
                 ..Self::new(self.handle, self.local, self.remote)
