@@ -18,7 +18,7 @@ use tcp_keepalive::sim::{
     Conditions, Firewall, Host, Id, LinkId, Loss, Mappings, Memory, Nat, NodeId, Ratio, Rng, Room,
     Script, SimError, Switch, World,
 };
-use tcp_keepalive::{Config, Event, Instant, ProbePayload, Verdict};
+use tcp_keepalive::{Cause, Config, Event, Instant, ProbePayload, Verdict};
 
 const PORT: u16 = 7;
 /// What a clock, a switch and a link may add to any bound.
@@ -35,13 +35,23 @@ const fn secs(count: u64) -> Duration {
 
 /// How good the network is before it heals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
+pub(crate) enum Weather {
     /// It loses nothing; the host itself sleeps, stalls, and has its clock set.
     Calm,
     /// It loses never more frames in a row, or for never longer, than the configuration can bear.
     Bounded,
     /// Anything.
     Wild,
+}
+
+impl Weather {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Bounded => "bounded",
+            Self::Wild => "wild",
+        }
+    }
 }
 
 /// Who has what to say.
@@ -81,18 +91,18 @@ enum Death {
 
 /// What a seed stands for.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     seed: u64,
-    pub weather: Weather,
+    pub(crate) weather: Weather,
     ethernet: bool,
     ipv6: bool,
     road: Road,
-    pub config: Config,
+    pub(crate) config: Config,
     connections: usize,
     traffic: Traffic,
     loss: Loss,
     /// The loss in the end, in percent.
-    pub final_loss: u32,
+    pub(crate) final_loss: u32,
     /// What the network is like when all is well, and before.
     conditions: Conditions,
     storm: Conditions,
@@ -148,37 +158,46 @@ impl fmt::Display for Plan {
 
 /// What came of a seed.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// How long each peer that died had been dead when it was given up, and in how long it was to
     /// be, the loss in percent.
-    pub delays: Vec<Delay>,
+    pub(crate) delays: Vec<Delay>,
     /// Live peers given up because nothing of theirs had arrived.
-    pub network_verdicts: u64,
-    pub probes: u64,
-    pub frames: u64,
+    pub(crate) network_verdicts: u64,
+    pub(crate) probes: u64,
+    pub(crate) frames: u64,
     /// Connections times microseconds.
-    pub connection_micros: u64,
+    pub(crate) connection_micros: u64,
 }
 
 /// How long a verdict took.
 #[derive(Clone, Copy, Debug)]
-pub struct Delay {
-    pub after_death: Duration,
-    pub detection_time: Duration,
-    pub loss_percent: u32,
+pub(crate) struct Delay {
+    pub(crate) after_death: Duration,
+    pub(crate) cause: Cause,
+    /// In how long it was to be, by its cause.
+    pub(crate) limit: Duration,
+    pub(crate) loss_percent: u32,
+}
+
+impl Delay {
+    /// In parts of the limit.
+    pub(crate) fn part(&self) -> f64 {
+        self.after_death.as_secs_f64() / self.limit.as_secs_f64()
+    }
 }
 
 /// What broke.
 #[derive(Debug)]
-pub struct Failure {
-    pub plan: Plan,
-    pub error: SimError,
-    pub world: World,
+pub(crate) struct Failure {
+    pub(crate) plan: Plan,
+    pub(crate) error: SimError,
+    pub(crate) world: World,
 }
 
 impl Plan {
     /// What `seed` stands for.
-    pub fn of(seed: u64) -> Result<Self, SimError> {
+    pub(crate) fn of(seed: u64) -> Result<Self, SimError> {
         let rng = &mut Rng::new(seed);
         let weather = *rng
             .pick(&[Weather::Calm, Weather::Bounded, Weather::Wild])
@@ -221,7 +240,7 @@ impl Plan {
             },
             traffic,
             loss,
-            final_loss: *rng.pick(&[0, 0, 1, 2, 5, 10, 20, 30]).unwrap_or(&0),
+            final_loss: u32::try_from(rng.within(0..=40)).unwrap_or(0),
             conditions,
             storm,
             safety: draw(rng, 600..=4 * 3600, secs),
@@ -337,7 +356,7 @@ impl Plan {
 }
 
 /// Runs `seed` to its end.
-pub fn run(plan: &Plan) -> Result<(Outcome, World), Box<Failure>> {
+pub(crate) fn run(plan: &Plan) -> Result<(Outcome, World), Box<Failure>> {
     let mut world = World::new(plan.seed);
     let mut trial = match Trial::build(&mut world, plan) {
         Ok(trial) => trial,
@@ -397,7 +416,7 @@ impl<'p> Trial<'p> {
         let mut stormy = self.ends().to_vec();
         if matches!(plan.loss, Loss::Outages { .. }) && plan.weather == Weather::Bounded {
             // Outages of both directions could follow each other without end.
-            stormy.truncate(1 + usize::from(plan.seed % 2 == 0));
+            stormy.truncate(1 + usize::from(plan.seed.is_multiple_of(2)));
             stormy = stormy.split_off(stormy.len() - 1);
         }
         for from in stormy {
@@ -486,10 +505,16 @@ impl<'p> Trial<'p> {
             }
         }
         world.run_until(by.saturating_add(secs(1)))?;
-        for (at, _) in verdicts_since(world, self.device, death) {
+        for (at, verdict) in verdicts_since(world, self.device, death) {
+            let detection_time = plan.config.detection_time();
+            let limit = match verdict.cause {
+                Cause::UserTimeout => plan.detection(),
+                _ => detection_time,
+            };
             self.outcome.delays.push(Delay {
                 after_death: at.saturating_duration_since(death),
-                detection_time: plan.config.detection_time(),
+                cause: verdict.cause,
+                limit,
                 loss_percent: plan.final_loss,
             });
         }
@@ -568,12 +593,12 @@ fn draw(rng: &mut Rng, range: RangeInclusive<u64>, unit: fn(u64) -> Duration) ->
     unit(rng.within(range))
 }
 
-/// A box that forgets a connection later than its keep-alive speaks. In fair weather none: a host
-/// that sleeps is forgotten by all of them.
+/// A box that forgets a connection later than its keep-alive speaks, in fair weather also if
+/// that has to speak through an outage. A host that sleeps is forgotten by all of them.
 fn draw_road(rng: &mut Rng, weather: Weather, ethernet: bool, idle: Duration) -> Road {
     let choices: &[Mappings] = match idle.as_secs() {
-        0..200 => &[Mappings::AZURE, Mappings::AWS, Mappings::RFC5382],
-        200..300 => &[Mappings::AWS, Mappings::RFC5382],
+        0..200 if weather == Weather::Wild => &[Mappings::AZURE, Mappings::AWS, Mappings::RFC5382],
+        0..300 if weather == Weather::Wild => &[Mappings::AWS, Mappings::RFC5382],
         _ => &[Mappings::RFC5382],
     };
     let mappings = *rng.pick(choices).unwrap_or(&Mappings::RFC5382);
@@ -632,7 +657,7 @@ fn draw_loss(
     let percent =
         |rng: &mut Rng, range| Ratio::percent(u32::try_from(rng.within(range)).unwrap_or(0));
     Ok(match (weather, rng.below(4)) {
-        (Weather::Calm, _) => Loss::None,
+        (Weather::Calm, _) | (Weather::Wild, 0) => Loss::None,
         (Weather::Bounded, 0 | 1) if !asks_often => {
             Loss::at_most_in_a_row(percent(rng, 1..=60)?, 1)
         }
@@ -643,7 +668,6 @@ fn draw_loss(
             let shortest_up = (interval * 3 + secs(5)).max(RETRANSMISSION + secs(10));
             Loss::outages(shortest_up..=secs(900).max(shortest_up), secs(1)..=longest)?
         }
-        (Weather::Wild, 0) => Loss::None,
         (Weather::Wild, 1) => Loss::random(percent(rng, 1..=60)?),
         (Weather::Wild, 2) => Loss::bursts(percent(rng, 1..=10)?, percent(rng, 1..=50)?),
         (Weather::Wild, _) => Loss::outages(secs(10)..=secs(1200), secs(1)..=secs(1200))?,
