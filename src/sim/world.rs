@@ -213,6 +213,7 @@ impl World {
             });
             slot.ports.push(port);
             slot.links.push(id);
+            slot.is_touched = true;
         }
         let [first, second] = ends[..] else {
             return Err(SimError::NoSuchNode);
