@@ -657,15 +657,21 @@ impl World {
         Ok(())
     }
 
-    /// The cable is out: nothing passes, and what is on its way is lost.
+    /// The cable is out: nothing passes, and what is on its way, or [held](Self::hold), is lost.
     ///
     /// # Errors
     ///
     /// [`SimError::NoSuchLink`].
     pub fn unplug(&mut self, link: LinkId) -> Result<(), SimError> {
-        self.link_mut(link)?.set_gates(Gate::Shut(Lost::CableOut));
         let (at, how) = (self.now, Lost::CableOut);
+        let its = self.links.get_mut(link.0).ok_or(SimError::NoSuchLink)?;
+        its.set_gates(Gate::Shut(how));
         let trace = &mut self.trace;
+        for direction in &mut its.directions {
+            for frame in direction.held.drain(..) {
+                trace.settle(frame.id, Fate::Lost { at, how });
+            }
+        }
         self.agenda.retain(|_, due| match due {
             Due::Arrival {
                 link: on, frame, ..
