@@ -634,6 +634,60 @@ fn rst_sent_while_opening_is_not_the_reason_of_the_end() {
     assert_eq!(t.close_reason(), Some(reason));
 }
 
+/// Of two sockets with the same four-tuple, the one is followed to which smoltcp hands what arrives:
+/// no octet of smoltcp's own keep-alive leaves after the handshake, and the first probe is right.
+#[test]
+fn of_two_with_one_four_tuple_the_one_that_smoltcp_finds_is_followed() {
+    let mut t = Setup::default().passive().connections(2).closed();
+    for index in 0..2 {
+        t.enable_on(index, config(10, 2, 3));
+        t.socket_of(index).listen(80).unwrap();
+    }
+    t.peer_connects(false);
+    t.at(1);
+    assert_eq!(t.socket_of(0).state(), Tcp::Established);
+    // The second connection is the other socket's, whose SYN-ACK is lost whenever it sends it.
+    let mut its_number = None;
+    let link = t.link;
+    let is_its_syn = move |_, kind: &Kind| {
+        let mut syn = kind
+            .tcp()
+            .filter(|segment| segment.syn && segment.src_port == 80);
+        syn.take_if(|syn| *its_number.get_or_insert(syn.seq) == syn.seq)
+            .is_some()
+    };
+    t.world.lose_every(link, is_its_syn).unwrap();
+    t.peer_connects(false);
+    t.at(2);
+    assert_eq!(t.socket_of(1).state(), Tcp::SynReceived);
+    // The first one listens again, and takes the same SYN when it is sent again.
+    t.socket_of(0).abort();
+    t.at(s(2) + ms(1));
+    t.socket_of(0).listen(80).unwrap();
+    t.tell(|peer| {
+        let mut syn = peer.next_segment(1)?;
+        syn.syn = true;
+        syn.seq = syn.seq.wrapping_sub(1);
+        syn.ack = None;
+        peer.forge(&syn);
+        Ok(())
+    });
+    t.skip();
+    t.at(s(2) + ms(41));
+    assert_eq!(t.socket_of(0).state(), Tcp::Established, "{}", t.story());
+    assert_eq!(t.socket_of(1).state(), Tcp::SynReceived);
+    t.until(s(12) + ms(31));
+    let sent = t.take_sent();
+    let is_syn = |sent: &scenario::Sent| sent.tcp().is_some_and(|segment| segment.syn);
+    assert!(sent.iter().all(is_syn), "{}", t.story());
+    t.at(s(12) + ms(31));
+    let probe = t.segment();
+    let peer = &t.script().connections[1];
+    assert_eq!(probe.seq, peer.rcv_nxt.wrapping_sub(1));
+    assert_eq!(probe.ack, Some(peer.snd_nxt));
+    assert_eq!(probe.payload, []);
+}
+
 /// A peer that has restarted opens the same connection anew. smoltcp does not answer that, and
 /// it is no sign of life; the next probe finds out.
 #[test]

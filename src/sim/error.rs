@@ -53,10 +53,16 @@ pub enum SimError {
         /// The world's time.
         now: Instant,
     },
-    /// A node asks for turn after turn at the same moment, and no frame moves.
+    /// A node has turn after turn at the same moment: it asks for them and moves no frame, or it and
+    /// another answer each other, and the frames take no time.
     Spins {
         /// Its name.
         node: &'static str,
+        /// The world's time.
+        at: Instant,
+    },
+    /// Plan after plan is made for the same moment.
+    EndlessPlans {
         /// The world's time.
         at: Instant,
     },
@@ -92,7 +98,12 @@ impl fmt::Display for SimError {
             ),
             Self::Spins { node, at } => write!(
                 f,
-                "{node} spins at {} µs: it asks for turn after turn, and no frame moves",
+                "{node} spins at {} µs: it has turn after turn, and no time passes",
+                at.as_micros()
+            ),
+            Self::EndlessPlans { at } => write!(
+                f,
+                "plan after plan is made for {} µs, and no time passes",
                 at.as_micros()
             ),
             Self::Broken(violation) => violation.fmt(f),

@@ -363,7 +363,12 @@ impl Host {
 
 impl Node for Host {
     fn new_port(&mut self, index: usize) -> Option<Port> {
-        (index == 0).then(|| self.settings.port())
+        (index == 0).then(|| {
+            // Without a port, the application had no turn that it was due.
+            let at_once = time::Instant::from_micros(i64::MIN);
+            self.app_wake = self.app_wake.or(Some(at_once));
+            self.settings.port()
+        })
     }
 
     fn power_on(&mut self, turn: &mut Turn<'_>) {

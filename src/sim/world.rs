@@ -22,6 +22,8 @@ use crate::{Event, Instant};
 const PATIENCE: u32 = 1_000;
 /// How many turns all nodes together may take at one instant.
 const TURNS_AT_ONE_INSTANT: u32 = 100_000;
+/// How many plans may be carried out between two turns.
+const PLANS_IN_A_ROW: u32 = 100_000;
 /// The world's clock starts here: well after zero, so that a moment of zero is long past.
 const START: Instant = Instant::from_millis(1_000_000);
 
@@ -213,6 +215,7 @@ impl World {
             });
             slot.ports.push(port);
             slot.links.push(id);
+            slot.is_touched = true;
         }
         let [first, second] = ends[..] else {
             return Err(SimError::NoSuchNode);
@@ -291,8 +294,8 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`SimError::Past`], [`SimError::Spins`] if a node does, and [`SimError::Broken`] if
-    /// something that has to hold does not.
+    /// [`SimError::Past`], [`SimError::Spins`] if a node does, [`SimError::EndlessPlans`] if plans
+    /// do, and [`SimError::Broken`] if something that has to hold does not.
     pub fn run_until(&mut self, moment: Instant) -> Result<(), SimError> {
         self.run(moment, true)
     }
@@ -382,13 +385,20 @@ impl World {
 
     /// All that was decided to happen by now.
     fn deliver(&mut self) -> Result<(), SimError> {
+        let mut plans = 0;
         while let Some(entry) = self.agenda.first_entry() {
             if entry.key().0 > self.now {
                 break;
             }
             match entry.remove() {
                 Due::Arrival { to, frame, .. } => self.arrive(to, frame),
-                Due::Plan(plan) => plan(self)?,
+                Due::Plan(_) if plans == PLANS_IN_A_ROW => {
+                    return Err(SimError::EndlessPlans { at: self.now });
+                }
+                Due::Plan(plan) => {
+                    plans += 1;
+                    plan(self)?;
+                }
             }
             self.ask_touched();
         }
@@ -656,15 +666,21 @@ impl World {
         Ok(())
     }
 
-    /// The cable is out: nothing passes, and what is on its way is lost.
+    /// The cable is out: nothing passes, and what is on its way, or [held](Self::hold), is lost.
     ///
     /// # Errors
     ///
     /// [`SimError::NoSuchLink`].
     pub fn unplug(&mut self, link: LinkId) -> Result<(), SimError> {
-        self.link_mut(link)?.set_gates(Gate::Shut(Lost::CableOut));
         let (at, how) = (self.now, Lost::CableOut);
+        let its = self.links.get_mut(link.0).ok_or(SimError::NoSuchLink)?;
+        its.set_gates(Gate::Shut(how));
         let trace = &mut self.trace;
+        for direction in &mut its.directions {
+            for frame in direction.held.drain(..) {
+                trace.settle(frame.id, Fate::Lost { at, how });
+            }
+        }
         self.agenda.retain(|_, due| match due {
             Due::Arrival {
                 link: on, frame, ..
