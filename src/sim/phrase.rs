@@ -6,16 +6,14 @@ use core::time::Duration;
 use ::smoltcp::iface::SocketHandle;
 
 use super::trace::{Happening, Lost, Note};
+use super::world::START;
 use super::{Room, Trace};
 use crate::smoltcp::CloseReason;
 use crate::{Cause, Event, Instant, Verdict};
 
-/// When every world begins.
-pub(super) const BEGINNING: Instant = Instant::from_millis(1_000_000);
-
 /// The time since the world began, in seconds.
 pub(super) fn seconds(at: Instant, decimals: usize) -> String {
-    in_seconds(at.saturating_duration_since(BEGINNING), decimals)
+    in_seconds(at.saturating_duration_since(START), decimals)
 }
 
 pub(super) fn in_seconds(duration: Duration, decimals: usize) -> String {
@@ -226,7 +224,7 @@ mod tests {
     /// Seconds have as many decimals as are asked for.
     #[test]
     fn seconds_with_decimals() {
-        let at = BEGINNING.saturating_add(Duration::from_micros(1_020_300));
+        let at = START.saturating_add(Duration::from_micros(1_020_300));
         assert_eq!(seconds(at, 6), "1.020300");
         assert_eq!(seconds(at, 3), "1.020");
         assert_eq!(seconds(Instant::ZERO, 3), "0.000");

@@ -6,6 +6,7 @@ use super::label::{Labels, Reading};
 use super::phrase;
 use super::trace::{Entry, Fate, Note, Sent};
 use super::wire::Kind;
+use super::world::START;
 use super::{FrameId, Trace};
 use crate::Instant;
 
@@ -54,7 +55,7 @@ impl fmt::Display for Text<'_> {
         let labels = self.trace.labels();
         let mut before = match skipped.checked_sub(1).and_then(|last| entries.get(last)) {
             Some(entry) => entry.at(),
-            None => phrase::BEGINNING,
+            None => START,
         };
         let mut lines = Vec::new();
         for entry in entries.iter().skip(skipped) {

@@ -1,0 +1,191 @@
+//! What is done to links.
+
+use super::super::SimError;
+use super::super::link::{Conditions, Direction, Gate, Link, LinkId};
+use super::super::node::NodeId;
+use super::super::trace::{Fate, Happening, Lost};
+use super::super::wire::{self, Kind};
+use super::{Due, World};
+
+impl World {
+    /// Nothing that is sent from now on passes the link. What is on its way arrives.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`].
+    pub fn partition(&mut self, link: LinkId) -> Result<(), SimError> {
+        self.link_mut(link)?.set_gates(Gate::Shut(Lost::Partition));
+        self.note(None, Some(link), Happening::Partitioned { from: None });
+        Ok(())
+    }
+
+    /// Nothing passes in the direction away from `from`; everything does in the other.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`], [`SimError::NotOnLink`].
+    pub fn partition_oneway(
+        &mut self,
+        link: LinkId,
+        from: impl Into<NodeId>,
+    ) -> Result<(), SimError> {
+        let from = from.into();
+        self.direction_mut(link, from)?.gate = Gate::Shut(Lost::Partition);
+        let from = Some(from);
+        self.note(None, Some(link), Happening::Partitioned { from });
+        Ok(())
+    }
+
+    /// The cable is out: nothing passes, and what is on its way, or [held](Self::hold), is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`].
+    pub fn unplug(&mut self, link: LinkId) -> Result<(), SimError> {
+        let (at, how) = (self.now, Lost::CableOut);
+        let its = self.links.get_mut(link.0).ok_or(SimError::NoSuchLink)?;
+        its.set_gates(Gate::Shut(how));
+        let trace = &mut self.trace;
+        for direction in &mut its.directions {
+            for frame in direction.held.drain(..) {
+                trace.settle(frame.id, Fate::Lost { at, how });
+            }
+        }
+        self.agenda.retain(|_, due| match due {
+            Due::Arrival {
+                link: on, frame, ..
+            } if *on == link => {
+                trace.settle(frame.id, Fate::Lost { at, how });
+                false
+            }
+            _ => true,
+        });
+        self.note(None, Some(link), Happening::Unplugged);
+        Ok(())
+    }
+
+    /// Undoes [`partition`](Self::partition), [`partition_oneway`](Self::partition_oneway) and
+    /// [`unplug`](Self::unplug), and lets go what is held.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`].
+    pub fn repair(&mut self, link: LinkId) -> Result<(), SimError> {
+        self.let_go(link)?;
+        self.note(None, Some(link), Happening::Repaired);
+        Ok(())
+    }
+
+    /// Frames sent from now on wait on the link, in both directions, until
+    /// [`release`](Self::release).
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`].
+    pub fn hold(&mut self, link: LinkId) -> Result<(), SimError> {
+        self.link_mut(link)?.set_gates(Gate::Held);
+        self.note(None, Some(link), Happening::Held);
+        Ok(())
+    }
+
+    /// Lets go what is held, in order, as if it were sent now.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`].
+    pub fn release(&mut self, link: LinkId) -> Result<(), SimError> {
+        self.let_go(link)?;
+        self.note(None, Some(link), Happening::Released);
+        Ok(())
+    }
+
+    pub(super) fn let_go(&mut self, id: LinkId) -> Result<(), SimError> {
+        let now = self.now;
+        let link = self.link_mut(id)?;
+        let (medium, [first, second]) = (link.medium, link.ends);
+        let mut leaving = Vec::new();
+        for (direction, to) in link.directions.iter_mut().zip([second, first]) {
+            direction.gate = Gate::Open;
+            for frame in core::mem::take(&mut direction.held) {
+                let kind = wire::parse(medium, &frame.bytes);
+                let passage = direction.pass(now, medium, &kind, &frame);
+                leaving.push((to, frame, passage));
+            }
+        }
+        for (to, frame, passage) in leaving {
+            if let Some(sent) = self.trace.frame(frame.id).cloned() {
+                self.travel(sent, &frame, to, passage);
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes what the direction away from `from` is like.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`], [`SimError::NotOnLink`].
+    pub fn set_conditions(
+        &mut self,
+        link: LinkId,
+        from: impl Into<NodeId>,
+        conditions: Conditions,
+    ) -> Result<(), SimError> {
+        let from = from.into();
+        self.direction_mut(link, from)?.conditions = conditions;
+        self.note(None, Some(link), Happening::ConditionsChanged { from });
+        Ok(())
+    }
+
+    /// Loses the first frame for which `chosen` says so, given who sends it and what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`].
+    pub fn lose_next(
+        &mut self,
+        link: LinkId,
+        chosen: impl FnMut(NodeId, &Kind) -> bool + 'static,
+    ) -> Result<(), SimError> {
+        self.link_mut(link)?.lose_next.push(Box::new(chosen));
+        Ok(())
+    }
+
+    /// Loses every frame for which `chosen` says so. A later call replaces it.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`].
+    pub fn lose_every(
+        &mut self,
+        link: LinkId,
+        chosen: impl FnMut(NodeId, &Kind) -> bool + 'static,
+    ) -> Result<(), SimError> {
+        self.link_mut(link)?.lose_every = Some(Box::new(chosen));
+        Ok(())
+    }
+
+    pub(super) fn link_mut(&mut self, link: LinkId) -> Result<&mut Link, SimError> {
+        self.links.get_mut(link.0).ok_or(SimError::NoSuchLink)
+    }
+
+    pub(super) fn direction_mut(
+        &mut self,
+        link: LinkId,
+        from: NodeId,
+    ) -> Result<&mut Direction, SimError> {
+        let node = self.slot(from)?.name;
+        let link = self.link_mut(link)?;
+        let away = link.away_from(from).ok_or(SimError::NotOnLink { node })?;
+        let direction = link.directions.get_mut(away);
+        direction.ok_or(SimError::NotOnLink { node })
+    }
+}
+
+impl Link {
+    pub(super) fn set_gates(&mut self, gate: Gate) {
+        for direction in &mut self.directions {
+            direction.gate = gate;
+        }
+    }
+}
