@@ -21,8 +21,8 @@ use tcp_keepalive::sim::{
 use tcp_keepalive::{Cause, Config, Event, Instant, ProbePayload, Verdict};
 
 const PORT: u16 = 7;
-/// What a clock, a switch and a link may add to any bound.
-const SLACK: Duration = Duration::from_secs(2);
+/// What the ticks of a clock may add to any bound.
+const SLACK: Duration = Duration::from_millis(500);
 /// The longest time between two retransmissions or window probes of smoltcp's.
 const RETRANSMISSION: Duration = Duration::from_secs(60);
 
@@ -452,7 +452,9 @@ impl<'p> Trial<'p> {
         match self.plan.weather {
             Weather::Calm => calm_fault(world, rng, at, device, &self.plan.config),
             Weather::Bounded => clock_fault(world, rng, at, device),
-            Weather::Wild => wild_fault(world, rng, time, [device, server], link),
+            Weather::Wild => {
+                wild_fault(world, rng, time, [device, server], link, &self.plan.config)
+            }
         }
     }
 
@@ -505,13 +507,15 @@ impl<'p> Trial<'p> {
             Death::Partition => world.partition(self.link)?,
             Death::CableOut => world.unplug(self.link)?,
         }
-        let by = death.saturating_add(plan.detection());
+        // What is on its way is still heard.
+        world.run_for(secs(1))?;
         for handle in self.clients(world) {
             if world[self.device].tcp(handle).state() == tcp::State::Established {
-                world.promise_dead(self.device, handle, by)?;
+                let since = self.silent_since(world, handle)?.unwrap_or(death);
+                world.promise_dead(self.device, handle, since.saturating_add(plan.detection()))?;
             }
         }
-        world.run_until(by.saturating_add(secs(1)))?;
+        world.run_until(death.saturating_add(plan.detection() + secs(1)))?;
         for (at, verdict) in verdicts_since(world, self.device, death) {
             let detection_time = plan.config.detection_time();
             let limit = match verdict.cause {
@@ -526,6 +530,22 @@ impl<'p> Trial<'p> {
             });
         }
         Ok(())
+    }
+
+    /// When the peer of a quiet connection was last heard, by the world's clock: from then on, to the
+    /// tick of a clock, the verdict is due. One that is busy has the user timeout too.
+    fn silent_since(
+        &self,
+        world: &World,
+        handle: SocketHandle,
+    ) -> Result<Option<Instant>, SimError> {
+        if self.plan.traffic != Traffic::Silent {
+            return Ok(None);
+        }
+        let heard = world[self.device].keep_alive.last_heard(handle);
+        let heard = heard.and_then(|heard| u64::try_from(heard.total_micros()).ok());
+        let clock = world.clock(self.device)?;
+        Ok(heard.map(|micros| clock.world_time_of(Instant::from_micros(micros))))
     }
 
     /// The ends of the link with the faults.
@@ -754,11 +774,23 @@ fn wild_fault(
     time: RangeInclusive<Instant>,
     nodes: [NodeId; 2],
     link: LinkId,
+    config: &Config,
 ) -> Result<(), SimError> {
     let (at, end) = time.into_inner();
     let node = *rng.pick(&nodes).unwrap_or(&nodes[0]);
     let over = at.saturating_add(draw(rng, 1..=1800, secs)).min(end);
-    match rng.below(10) {
+    match rng.below(11) {
+        10 => {
+            // Asleep while the peer is asked, and out of reach until then.
+            let asks = config.interval() * u32::from(config.count());
+            let falls_asleep = config.idle() + rng.duration(Duration::ZERO..=asks);
+            let asleep = rng.duration(config.interval()..=asks * 2);
+            let repaired = falls_asleep + asleep / 2;
+            let after = |duration| at.saturating_add(duration).min(end);
+            world.at(at, move |world| world.partition(link))?;
+            world.at(after(falls_asleep), move |world| world.sleep(node, asleep))?;
+            world.at(after(repaired), move |world| world.repair(link))
+        }
         0 => {
             world.at(at, move |world| world.partition(link))?;
             world.at(over, move |world| world.repair(link))
