@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use ::smoltcp::iface::SocketHandle;
+use ::smoltcp::phy::Medium;
 
 use super::wire::Kind;
 use super::{LinkId, NodeId, Room};
@@ -18,7 +19,7 @@ pub struct FrameId(pub(super) usize);
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     nodes: Vec<&'static str>,
-    links: Vec<[NodeId; 2]>,
+    links: Vec<([NodeId; 2], Medium)>,
     entries: Vec<Entry>,
 }
 
@@ -245,15 +246,22 @@ impl Trace {
     /// The nodes at the ends of a link.
     #[must_use]
     pub fn ends(&self, link: LinkId) -> Option<[NodeId; 2]> {
-        self.links.get(link.0).copied()
+        let (ends, _) = self.links.get(link.0)?;
+        Some(*ends)
     }
 
     pub(super) fn add_node(&mut self, name: &'static str) {
         self.nodes.push(name);
     }
 
-    pub(super) fn add_link(&mut self, ends: [NodeId; 2]) {
-        self.links.push(ends);
+    /// All links, in the order of their numbers.
+    pub(super) fn links(&self) -> impl Iterator<Item = (LinkId, [NodeId; 2], Medium)> {
+        let links = self.links.iter().enumerate();
+        links.map(|(index, (ends, medium))| (LinkId(index), *ends, *medium))
+    }
+
+    pub(super) fn add_link(&mut self, ends: [NodeId; 2], medium: Medium) {
+        self.links.push((ends, medium));
     }
 
     /// The number of the next frame.

@@ -221,7 +221,7 @@ impl World {
             Direction::new(conditions.clone(), self.rng.fork()),
             Direction::new(conditions, self.rng.fork()),
         ];
-        self.trace.add_link(nodes);
+        self.trace.add_link(nodes, medium);
         self.links.push(Link {
             medium,
             ends: [first, second],
