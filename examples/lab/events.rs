@@ -1,6 +1,8 @@
 //! What matters of a trace, as seen by one host: its probes, what became of them, and all that is
 //! no frame.
 
+use std::fmt::Write;
+
 use smoltcp::wire::IpEndpoint;
 use tcp_keepalive::sim::trace::{Entry, Fate, Happening, Lost, Note, Sent};
 use tcp_keepalive::sim::wire::Segment;
@@ -57,7 +59,7 @@ impl Digest<'_> {
         if sent.from == self.host {
             self.departure(sent, segment, label);
         } else if let (true, Fate::Arrived { at }) = (sent.to == self.host, sent.fate) {
-            self.arrival(sent, segment, label, at);
+            self.arrival(segment, label, at);
         }
     }
 
@@ -74,10 +76,12 @@ impl Digest<'_> {
         let is_lost = match sent.fate {
             Fate::Lost { how, .. } => {
                 let by = self.trace.name(sent.to);
-                words.push_str(&match how {
-                    Lost::Refused(_) => format!(", dropped by the {by}"),
-                    _ => ", lost".to_owned(),
-                });
+                match how {
+                    Lost::Refused(_) => {
+                        let _ = write!(words, ", dropped by the {by}");
+                    }
+                    _ => words.push_str(", lost"),
+                }
                 true
             }
             _ => false,
@@ -97,7 +101,7 @@ impl Digest<'_> {
         });
     }
 
-    fn arrival(&mut self, sent: &Sent, segment: &Segment, label: Label, at: Instant) {
+    fn arrival(&mut self, segment: &Segment, label: Label, at: Instant) {
         match label {
             Label::SynAck => self.say(at, "is connected", false),
             Label::Rst => {
@@ -115,7 +119,7 @@ impl Digest<'_> {
         let mut lines = self.lines.iter_mut().rev();
         if let Some(line) = lines.find(|line| line.asks == Some([to, from])) {
             let after = at.saturating_duration_since(line.at);
-            line.words.push_str(&format!(", {how} after {after:?}"));
+            let _ = write!(line.words, ", {how} after {after:?}");
             line.asks = None;
         }
     }
@@ -123,7 +127,7 @@ impl Digest<'_> {
     fn note(&mut self, note: &Note) {
         let is_own = note.node == Some(self.host);
         let name = match (note.node, note.link.and_then(|link| self.trace.ends(link))) {
-            (Some(node), _) if !is_own => format!("the {} ", self.trace.name(node)),
+            (Some(other), _) if !is_own => format!("the {} ", self.trace.name(other)),
             (None, Some([a, b])) => {
                 format!("{}-{}: ", self.trace.name(a), self.trace.name(b))
             }
@@ -172,7 +176,7 @@ impl Digest<'_> {
                 if left_out == 0 || index < HEAD || index >= HEAD + left_out {
                     line.write(beginning, &mut text);
                 } else if index == HEAD {
-                    text.push_str(&format!("{:>17}  ... and so on, {left_out} times\n", ""));
+                    let _ = writeln!(text, "{:>17}  ... and so on, {left_out} times", "");
                 }
             }
         }
@@ -189,7 +193,7 @@ impl Line {
             times => format!(", {times} times"),
         };
         let words = &self.words;
-        text.push_str(&format!("{whole:>8}.{micros:06} s  {words}{times}\n"));
+        let _ = writeln!(text, "{whole:>8}.{micros:06} s  {words}{times}");
     }
 }
 

@@ -13,6 +13,10 @@
     clippy::arithmetic_side_effects,
     reason = "simulated time is far from either end, and runs are short"
 )]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a node is of the world that it was added to"
+)]
 
 mod events;
 mod failure;

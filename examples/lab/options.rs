@@ -181,7 +181,7 @@ impl Arguments {
         let name = name.to_string_lossy();
         let Some(scenario) = scenario::find(&name) else {
             return Err(Failure::Usage(format!(
-                "there is no scenario `{name}`: `lab list` has them"
+                "there is no scenario `{name}`, `lab list` has what there is"
             )));
         };
         self.require_only("a scenario", &[READING, PLAYING])?;

@@ -1,5 +1,6 @@
 //! What is told of a run: to a person, and in files.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub(crate) fn list() -> String {
     let mut text = String::new();
     for scenario in ALL {
         let Scenario { name, summary, .. } = scenario;
-        text.push_str(&format!("{name:<15} {summary}\n"));
+        let _ = writeln!(text, "{name:<15} {summary}");
     }
     text
 }
@@ -39,19 +40,20 @@ pub(crate) fn story(scenario: &Scenario, run: &Run, has_trace: bool) -> String {
     let config = &stage.config;
     let mut text = format!("{}: {}\n\n", scenario.name, scenario.summary);
     for line in scenario.shows.lines() {
-        text.push_str(&format!("  {line}\n"));
+        let _ = writeln!(text, "  {line}");
     }
-    text.push_str(&format!(
+    let _ = write!(
+        text,
         "\nidle {:?}, interval {:?}, count {}: dead after {:?}",
         config.idle(),
         config.interval(),
         config.count(),
         config.detection_time(),
-    ));
+    );
     if let Some(timeout) = config.user_timeout() {
-        text.push_str(&format!("; user timeout {timeout:?}"));
+        let _ = write!(text, "; user timeout {timeout:?}");
     }
-    text.push_str(&format!("; seed {}\n\n", stage.world.seed()));
+    let _ = writeln!(text, "; seed {}\n", stage.world.seed());
     if has_trace {
         text.push_str(&stage.world.trace().text().to_string());
     } else if let Some(host) = stage.host() {
@@ -60,7 +62,7 @@ pub(crate) fn story(scenario: &Scenario, run: &Run, has_trace: bool) -> String {
     text.push('\n');
     for Claim { sentence, holds } in &stage.claims {
         let verdict = if *holds { "holds" } else { "DOES NOT HOLD" };
-        text.push_str(&format!("{verdict}: {sentence}\n"));
+        let _ = writeln!(text, "{verdict}: {sentence}");
     }
     text
 }

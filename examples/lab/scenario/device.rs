@@ -106,7 +106,7 @@ fn blocked(stage: &mut Stage) -> Result<(), SimError> {
 
 fn claim_no_spinning(stage: &mut Stage, device: Id<Host>, before: u64) -> Result<(), SimError> {
     let turns = stage.world.turns(device)?.saturating_sub(before);
-    let probing = stage.config.detection_time() - stage.config.idle();
+    let probing = stage.config.interval() * u32::from(stage.config.count());
     // Two a second, some more while the wait grows, and one or two for each attempt.
     let limit = probing.as_secs() * 2 + 50 + u64::from(stage.config.count()) * 2;
     stage.claim(

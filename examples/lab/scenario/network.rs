@@ -6,7 +6,7 @@ use smoltcp::wire::IpAddress;
 use tcp_keepalive::sim::wire::Kind;
 use tcp_keepalive::sim::{Conditions, Host, Loss, Mappings, NodeId, Ratio, SimError, Switch};
 
-use super::stage::{DEVICE, SERVER, Stage, away, echo_server, near, on_lan, secs};
+use super::stage::{DEVICE, SERVER, Stage, away, echo_server, near, on_lan};
 use super::{Scenario, forgotten_neighbor, keep_alive, nothing};
 
 pub(super) const LOSSY: Scenario = Scenario {
@@ -92,7 +92,9 @@ fn arp_lost(stage: &mut Stage) -> Result<(), SimError> {
     stage.world.lose_every(lan.link, is_answer)?;
     let config = stage.config;
     // Half an interval before the verdict, all is well again.
-    let in_vain = config.detection_time() - config.interval() / 2;
+    let in_vain = config
+        .detection_time()
+        .saturating_sub(config.interval() / 2);
     let healed = heard.saturating_add(in_vain);
     stage.world.run_until(healed)?;
     let asked = stage.world.trace().frames();

@@ -44,8 +44,8 @@ fn pool(stage: &mut Stage) -> Result<(), SimError> {
         world.link(host, switch, near())?;
     }
     stage.open()?;
-    let served = open_sockets(stage, gone);
-    stage.claim("four clients take all four sockets", served == SOCKETS);
+    let connected = open_sockets(stage, gone);
+    stage.claim("four clients take all four sockets", connected == SOCKETS);
     let heard = stage.last_heard(server);
     stage.world.crash(gone)?;
     stage.world.run_for(secs(3))?;
@@ -62,8 +62,8 @@ fn pool(stage: &mut Stage) -> Result<(), SimError> {
         verdicts.len() == SOCKETS && on_time.count() == SOCKETS,
     );
     stage.world.run_for(retry + secs(5))?;
-    let served = open_sockets(stage, next);
-    stage.claim("and the next four are served", served == SOCKETS);
+    let connected = open_sockets(stage, next);
+    stage.claim("and the next four are served", connected == SOCKETS);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What scenarios are made of: two networks that most take place in, and what can be asked
 //! afterwards.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use smoltcp::iface::SocketHandle;
@@ -273,8 +274,8 @@ impl Stage {
         let after = only.map_or(detection, |(silence, _)| silence);
         let mut sentence = format!("the peer is given up {after:?} after it was last heard");
         if after > detection {
-            let late = after - detection;
-            sentence.push_str(&format!(", {late:?} of which the probes waited for ARP"));
+            let late = after.saturating_sub(detection);
+            let _ = write!(sentence, ", {late:?} of which the probes waited for ARP");
         }
         let holds = only.is_some_and(is_on_time);
         self.claim(sentence, holds);
