@@ -153,7 +153,7 @@ fn switch(stage: &mut Stage) -> Result<(), SimError> {
     let device = stage.add_host("device", Host::ethernet(on_lan(DEVICE)).app(clients));
     let world = &mut stage.world;
     let switch = world.add("switch", Switch::new());
-    let [doomed, other] = [("doomed", SERVER), ("other", OTHER_SERVER)].map(|(name, address)| {
+    let [doomed, other] = [("one", SERVER), ("other", OTHER_SERVER)].map(|(name, address)| {
         let server = Host::ethernet(on_lan(address)).app(echo_server());
         world.add(name, server)
     });

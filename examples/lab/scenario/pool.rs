@@ -33,7 +33,7 @@ fn pool(stage: &mut Stage) -> Result<(), SimError> {
     let retry = (stage.config.detection_time() / 8).max(secs(1));
     let next = clients.clone().open_at(secs(5)).reconnect(retry);
     let world = &mut stage.world;
-    let [gone, next] = [("clients", DEVICE, clients), ("next", NEXT_CLIENTS, next)].map(
+    let [gone, next] = [("first", DEVICE, clients), ("next", NEXT_CLIENTS, next)].map(
         |(name, address, script)| {
             let host = Host::ethernet(on_lan(address)).app(script.sockets(SOCKETS));
             world.add(name, host)
