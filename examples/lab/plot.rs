@@ -1,8 +1,8 @@
 //! Detection delay against loss, as a picture.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Write as _};
 
 use plotters::prelude::{
     BLACK, ChartBuilder, Circle, IntoDrawingArea, LineSeries, RGBColor, SVGBackend, WHITE,
@@ -20,10 +20,10 @@ const MEDIAN: RGBColor = RGBColor(214, 39, 40);
 /// A dot for each quiet connection: how long after the peer's death the verdict fell, in parts of
 /// `idle + count * interval`, over the loss of the network at that time. Lines through the medians,
 /// and through the longest.
-pub(crate) fn delay_against_loss(path: &Path, delays: &[Delay]) -> io::Result<()> {
+pub(crate) fn delay_against_loss(mut file: File, delays: &[Delay]) -> io::Result<()> {
     let mut picture = String::new();
     draw(&mut picture, delays).map_err(io::Error::other)?;
-    std::fs::write(path, picture)
+    file.write_all(picture.as_bytes())
 }
 
 fn draw(

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::num::NonZeroUsize;
-use std::ops::Range;
-use std::path::PathBuf;
+use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -14,23 +12,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tcp_keepalive::Cause;
 use tcp_keepalive::sim::{Invariant, SimError, Violation};
 
+use crate::failure::Failure as Ending;
+use crate::options::SweepOptions;
 use crate::plot;
+use crate::report::print;
 use crate::trial::{self, Delay, Failure, Outcome, Plan, Weather};
 
 /// How many failures are printed in full.
 const SHOWN: usize = 10;
-
-/// What to sweep.
-#[derive(Clone, Debug)]
-pub(crate) struct Sweep {
-    /// All seeds, of every shard.
-    pub(crate) seeds: Range<u64>,
-    pub(crate) jobs: NonZeroUsize,
-    /// Which part of the seeds, of how many.
-    pub(crate) shard: (u64, u64),
-    /// Where to plot the detection delay against loss.
-    pub(crate) plot: Option<PathBuf>,
-}
 
 /// What came of one seed.
 type Answer = (u64, Result<(Weather, Outcome), String>, Kind);
@@ -59,57 +48,76 @@ struct Summary {
     failures: BTreeMap<u64, String>,
 }
 
-impl Sweep {
-    /// The seeds of this shard: every `of`-th.
-    fn own_seeds(&self) -> impl Iterator<Item = u64> + use<> {
-        let (index, of) = self.shard;
-        let step = usize::try_from(of).unwrap_or(usize::MAX).max(1);
-        let first = self.seeds.start.saturating_add(index);
-        (first..self.seeds.end).step_by(step)
+/// Runs all seeds of this shard, and prints what came of them.
+pub(crate) fn run(options: &SweepOptions) -> Result<(), Ending> {
+    // A file that cannot be written is found out before an hour's work, not after.
+    let plot = options
+        .plot
+        .as_ref()
+        .map(|path| File::create(path).map(|file| (path, file)));
+    let plot = plot
+        .transpose()
+        .map_err(|error| unwritable(options, error))?;
+    let seeds = own_seeds(options);
+    let bar = progress_bar(u64::try_from(seeds.len()).unwrap_or(u64::MAX));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how fast this machine is, for people"
+    )]
+    let began = Instant::now();
+    let summary = sweep(&seeds, options.jobs.get(), &bar);
+    let took = began.elapsed();
+    bar.finish_and_clear();
+    print(&summary.text(took))?;
+    if let Some((_, file)) = plot {
+        plot::delay_against_loss(file, &summary.delays)
+            .map_err(|error| unwritable(options, error))?;
     }
+    if summary.failures.is_empty() {
+        Ok(())
+    } else {
+        let count = summary.failures.len();
+        Err(Ending::Broken(format!(
+            "{count} of {} seeds broke something",
+            summary.seeds
+        )))
+    }
+}
 
-    /// Runs all seeds, and prints what came of them. Whether all is well.
-    pub(crate) fn run(&self) -> Result<bool, std::io::Error> {
-        let total = u64::try_from(self.own_seeds().count()).unwrap_or(u64::MAX);
-        let bar = progress_bar(total);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "how fast this machine is, for people"
-        )]
-        let began = Instant::now();
-        let summary = self.sweep(&bar);
-        let took = began.elapsed();
-        bar.finish_and_clear();
-        print!("{}", summary.text(took));
-        if let Some(path) = &self.plot {
-            plot::delay_against_loss(path, &summary.delays)?;
+fn unwritable(options: &SweepOptions, error: std::io::Error) -> Ending {
+    let path = options.plot.clone().unwrap_or_default();
+    Ending::Write { path, error }
+}
+
+/// The seeds of this shard: every so many-th.
+fn own_seeds(options: &SweepOptions) -> Vec<u64> {
+    let (index, of) = options.shard;
+    let step = usize::try_from(of).unwrap_or(usize::MAX).max(1);
+    let first = options.seeds.start.saturating_add(index);
+    (first..options.seeds.end).step_by(step).collect()
+}
+
+/// One thread takes the results, the others take seeds. Which thread has which seed is chance, and
+/// nothing depends on it.
+fn sweep(seeds: &[u64], jobs: usize, bar: &ProgressBar) -> Summary {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    let mut summary = Summary::default();
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || work(seeds, next, &sender));
         }
-        Ok(summary.failures.is_empty())
-    }
-
-    /// One thread takes the results, the others take seeds. Which thread has which seed is chance,
-    /// and nothing depends on it.
-    fn sweep(&self, bar: &ProgressBar) -> Summary {
-        let next = AtomicUsize::new(0);
-        let seeds: Vec<u64> = self.own_seeds().collect();
-        let (sender, receiver) = mpsc::channel();
-        let mut summary = Summary::default();
-        thread::scope(|scope| {
-            for _ in 0..self.jobs.get() {
-                let (sender, seeds, next) = (sender.clone(), &seeds, &next);
-                scope.spawn(move || work(seeds, next, &sender));
-            }
-            drop(sender);
-            for answer in receiver {
-                summary.add(answer);
-                bar.inc(1);
-            }
-        });
-        summary
-            .delays
-            .sort_by_key(|delay| (delay.loss_percent, delay.after_death));
-        summary
-    }
+        drop(sender);
+        for answer in receiver {
+            summary.add(answer);
+            bar.inc(1);
+        }
+    });
+    summary
+        .delays
+        .sort_by_key(|delay| (delay.loss_percent, delay.after_death));
+    summary
 }
 
 fn work(seeds: &[u64], next: &AtomicUsize, answers: &Sender<Answer>) {
