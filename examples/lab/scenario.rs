@@ -178,7 +178,6 @@ mod tests {
     /// A neighbour that is dead does not starve one that is alive, though both are to be probed at
     /// the same moment and each has to be asked for its hardware address first.
     #[test]
-    #[ignore = "smoltcp asks one neighbour per second, and it is always the dead one's turn"]
     fn dead_neighbor_does_not_starve_a_live_one() {
         let run = network::SWITCH.play(keep_alive(120, 10, 5), 1);
         assert!(run.is_as_claimed(), "{:?}", run.stage.claims);

@@ -74,6 +74,7 @@
 #[macro_use]
 mod log;
 
+mod asking;
 pub(crate) mod convert;
 mod frame;
 mod index;
@@ -220,6 +221,9 @@ impl<const N: usize> KeepAliveSet<N> {
         }
         if self.table.is_learning {
             self.table.forget_learning(sockets);
+        }
+        if self.table.asking.is_our_turn() {
+            self.table.ask_first(now, iface, device, sockets);
         }
         let mut result = {
             let table = RefCell::new(&mut self.table);

@@ -2,6 +2,7 @@
 //! sockets, sending what is due, giving up whom it is time to give up.
 
 use core::cell::RefCell;
+use core::ops::RangeBounds;
 
 use ::smoltcp::iface::{Interface, SocketSet};
 use ::smoltcp::phy::Device;
@@ -125,8 +126,8 @@ impl<const N: usize> Table<N> {
         is_learning
     }
 
-    /// Serves whoever is due, and whoever has a probe waiting. Returns whether anyone was given
-    /// up, and their sockets aborted.
+    /// Serves whoever is due, and whoever has a probe waiting, beginning with whose turn it is.
+    /// Returns whether anyone was given up, and their sockets aborted.
     fn serve_timers<D: Device + ?Sized>(
         &mut self,
         now: time::Instant,
@@ -135,57 +136,167 @@ impl<const N: usize> Table<N> {
         sockets: &mut SocketSet<'_>,
     ) -> bool {
         let is_stalled = self.is_stalled;
-        let mut gave_up = false;
-        let mut position = 0_usize;
-        for (handle, socket) in sockets.iter_mut() {
-            let Some(slot) = self.slots.get_mut(position) else {
-                break;
-            };
-            let Socket::Tcp(socket) = socket else {
-                continue;
-            };
-            if slot.handle != handle {
-                continue;
-            }
-            if is_short_of_numbers(slot, socket, self.now)
-                && self.could_send(position, now, iface, device, socket)
-            {
-                if let Some(slot) = self.slots.get_mut(position) {
-                    slot.machine.put_off(self.now);
-                }
-                position = position.saturating_add(1);
-                continue;
-            }
-            let Some(slot) = self.slots.get_mut(position) else {
-                break;
-            };
-            let probe = serve_timer(slot, socket, self.now, is_stalled);
-            if let Some((probe, route)) = probe {
-                let left = self.while_sending(|table| {
-                    let table = RefCell::new(table);
-                    let mut tap = Tap::new(&mut *device, &table);
-                    transmit(now, iface, &mut tap, &probe, &route)
-                });
-                if left == Some(true) {
-                    debug!("keep-alive {}: probe sent", handle);
-                    if let Some(slot) = self.slots.get_mut(position) {
-                        slot.machine.handle_transmitted(self.now, probe);
-                    }
-                } else {
-                    debug!("keep-alive {}: probe could not leave", handle);
-                }
-            }
-            if let Some(slot) = self.slots.get_mut(position)
-                && slot.machine.state() == State::TimedOut
-                && slot.marks.has(Marks::BOUND)
-            {
-                debug!("keep-alive {}: {}", handle, slot.machine.verdict());
-                socket.abort();
-                gave_up = true;
-            }
-            position = position.saturating_add(1);
+        let turn = self.asking.turn();
+        let mut gave_up = self.each_socket(turn.., sockets, |table, position, socket| {
+            table.serve_one(position, socket, is_stalled, now, iface, device)
+        });
+        if turn > 0 {
+            gave_up |= self.each_socket(..turn, sockets, |table, position, socket| {
+                table.serve_one(position, socket, is_stalled, now, iface, device)
+            });
         }
         gave_up
+    }
+
+    /// Offers once more what waits for a neighbour's address, before the stack asks for another's.
+    /// Nobody is given up here: what has been received has not been looked at yet.
+    #[cold]
+    pub(super) fn ask_first<D: Device + ?Sized>(
+        &mut self,
+        now: time::Instant,
+        iface: &mut Interface,
+        device: &mut D,
+        sockets: &mut SocketSet<'_>,
+    ) {
+        let turn = self.asking.turn();
+        let mut offer = |table: &mut Self, position: usize, socket: &mut tcp::Socket<'_>| {
+            table.offer_again(position, socket, now, iface, device)
+        };
+        let mut is_anyone_waiting = self.each_socket(turn.., sockets, &mut offer);
+        if turn > 0 {
+            is_anyone_waiting |= self.each_socket(..turn, sockets, &mut offer);
+        }
+        if !is_anyone_waiting {
+            self.asking.pass();
+        }
+    }
+
+    /// Does something with each socket that has a slot, among those slots. Returns whether it was
+    /// true of any.
+    fn each_socket(
+        &mut self,
+        slots: impl RangeBounds<usize>,
+        sockets: &mut SocketSet<'_>,
+        mut act: impl FnMut(&mut Self, usize, &mut tcp::Socket<'_>) -> bool,
+    ) -> bool {
+        let mut any = false;
+        let mut position = 0_usize;
+        for (handle, socket) in sockets.iter_mut() {
+            while self
+                .slots
+                .get(position)
+                .is_some_and(|slot| slot.handle < handle)
+            {
+                position = position.saturating_add(1);
+            }
+            let is_enabled = self
+                .slots
+                .get(position)
+                .is_some_and(|slot| slot.handle == handle);
+            if let Socket::Tcp(socket) = socket
+                && is_enabled
+                && slots.contains(&position)
+            {
+                any |= act(self, position, socket);
+            }
+        }
+        any
+    }
+
+    /// Serves one slot. Returns whether its peer was given up.
+    fn serve_one<D: Device + ?Sized>(
+        &mut self,
+        position: usize,
+        socket: &mut tcp::Socket<'_>,
+        is_stalled: bool,
+        now: time::Instant,
+        iface: &mut Interface,
+        device: &mut D,
+    ) -> bool {
+        let at = self.now;
+        let is_short = |slot: &mut Slot| is_short_of_numbers(slot, socket, at);
+        if self.slots.get_mut(position).is_some_and(is_short)
+            && self.could_send(position, now, iface, device, socket)
+        {
+            if let Some(slot) = self.slots.get_mut(position) {
+                slot.machine.put_off(at);
+            }
+            return false;
+        }
+        let Some(slot) = self.slots.get_mut(position) else {
+            return false;
+        };
+        let must_yield = slot.machine.is_wanting() && self.asking.yields(at);
+        if let Some((probe, route)) = serve_timer(slot, socket, at, is_stalled)
+            && !must_yield
+        {
+            self.send_probe(position, probe, &route, now, iface, device);
+        }
+        let Some(slot) = self.slots.get_mut(position) else {
+            return false;
+        };
+        let is_given_up = slot.machine.state() == State::TimedOut && slot.marks.has(Marks::BOUND);
+        if is_given_up {
+            debug!("keep-alive {}: {}", slot.handle, slot.machine.verdict());
+            socket.abort();
+        }
+        is_given_up
+    }
+
+    /// Offers a probe that could not leave, if there is one. Returns whether there was.
+    fn offer_again<D: Device + ?Sized>(
+        &mut self,
+        position: usize,
+        socket: &tcp::Socket<'_>,
+        now: time::Instant,
+        iface: &mut Interface,
+        device: &mut D,
+    ) -> bool {
+        let at = self.now;
+        let Some(slot) = self.slots.get_mut(position) else {
+            return false;
+        };
+        if !slot.machine.is_wanting() || is_busy(socket) {
+            return false;
+        }
+        let tcb = slot.flow.tcb(false);
+        let probe = tcb.and_then(|tcb| slot.machine.poll_transmit(at, &tcb));
+        if let (Some(probe), Some(route)) = (probe, route(socket)) {
+            self.send_probe(position, probe, &route, now, iface, device);
+        }
+        true
+    }
+
+    fn send_probe<D: Device + ?Sized>(
+        &mut self,
+        position: usize,
+        probe: Probe,
+        route: &Route,
+        now: time::Instant,
+        iface: &mut Interface,
+        device: &mut D,
+    ) {
+        let left = self.while_sending(|table| {
+            table.on_our_behalf(position, |table| {
+                let table = RefCell::new(table);
+                transmit(
+                    now,
+                    iface,
+                    &mut Tap::new(&mut *device, &table),
+                    &probe,
+                    route,
+                )
+            })
+        });
+        let Some(slot) = self.slots.get_mut(position) else {
+            return;
+        };
+        if left == Some(true) {
+            debug!("keep-alive {}: probe sent", slot.handle);
+            slot.machine.handle_transmitted(self.now, probe);
+        } else {
+            debug!("keep-alive {}: probe could not leave", slot.handle);
+        }
     }
 
     /// Whether a segment to this socket's peer would leave now: it is sent, and kept back at the
@@ -205,10 +316,10 @@ impl<const N: usize> Table<N> {
         };
         let probe = Probe::new(&unknown(false), ProbePayload::Empty);
         self.rehearsing = Some(position);
-        let could = {
-            let table = RefCell::new(&mut *self);
+        let could = self.on_our_behalf(position, |table| {
+            let table = RefCell::new(table);
             transmit(now, iface, &mut Tap::new(device, &table), &probe, &route)
-        };
+        });
         self.rehearsing = None;
         could
     }

@@ -6,6 +6,7 @@ use ::smoltcp::iface::SocketHandle;
 use ::smoltcp::phy::DeviceCapabilities;
 use heapless::Vec;
 
+use super::asking::Asking;
 use super::convert::{Link, link_of};
 use super::frame::{Key, TcpFrame, is_neighbor_query};
 use super::index::Index;
@@ -150,6 +151,8 @@ pub(super) struct Table<const N: usize> {
     pub(super) is_learning: bool,
     /// What is sent for this slot must not leave: it is only tried whether it could.
     pub(super) rehearsing: Option<usize>,
+    /// Whose turn it is to ask for a neighbour's address.
+    pub(super) asking: Asking,
     /// Some slot has a user timeout.
     pub(super) has_user_timeout: bool,
     /// Something was to be sent during this poll and could not leave.
@@ -183,6 +186,7 @@ impl<const N: usize> Table<N> {
             has_events: false,
             is_learning: false,
             rehearsing: None,
+            asking: Asking::new(),
             has_user_timeout: false,
             is_stalled: false,
             now: Instant::ZERO,
@@ -300,6 +304,21 @@ impl<const N: usize> Table<N> {
         sent_meanwhile.then_some(result)
     }
 
+    /// Runs `send`, which sends something of ours for the slot at `position`.
+    pub(super) fn on_our_behalf<R>(
+        &mut self,
+        position: usize,
+        send: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        // What the stack was refused before is not ours.
+        self.settle_token();
+        self.asking.set_on_behalf_of(Some(position));
+        let result = send(self);
+        self.settle_token();
+        self.asking.set_on_behalf_of(None);
+        result
+    }
+
     /// The device refused a frame and took none: it cannot transmit at present.
     #[inline]
     pub(super) const fn is_device_stuck(&self) -> bool {
@@ -323,6 +342,7 @@ impl<const N: usize> Table<N> {
     pub(super) fn settle_token(&mut self) {
         if self.device.offered {
             self.device.offered = false;
+            self.asking.handle_refusal(self.now);
             self.note_stall();
         }
     }
@@ -418,6 +438,7 @@ impl<const N: usize> Table<N> {
         }
         let Some(tcp) = TcpFrame::find(self.link, frame) else {
             if !is_reply && is_neighbor_query(self.link, frame) {
+                self.asking.handle_question();
                 self.note_stall();
             }
             return;

@@ -1,0 +1,161 @@
+//! Several neighbours on one Ethernet, of which some are dead. smoltcp lets one question for a
+//! hardware address leave in a second; none of those who want to ask may starve another.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a helper of a test may fail as a test does"
+)]
+
+use std::time::Duration;
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp;
+use smoltcp::wire::{IpAddress, IpCidr};
+use tcp_keepalive::sim::{Conditions, Host, Id, Peer, Switch, World};
+use tcp_keepalive::smoltcp::CloseReason;
+use tcp_keepalive::{Config, State};
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn address(last: u8) -> IpAddress {
+    IpAddress::v4(192, 0, 2, last)
+}
+
+/// A device and its neighbours, behind one switch.
+struct Lan {
+    world: World,
+    device: Id<Host>,
+    peers: Vec<Id<Peer>>,
+    handles: Vec<SocketHandle>,
+}
+
+impl Lan {
+    /// All connections open, and kept alive: idle two minutes, which is longer than smoltcp remembers
+    /// a neighbour, five probes ten seconds apart.
+    fn with_peers(count: u8) -> Self {
+        let mut world = World::new(1);
+        let wire = || Conditions::ideal().latency(Duration::from_millis(1));
+        let switch = world.add("switch", Switch::new());
+        let device = world.add("device", Host::ethernet(IpCidr::new(address(1), 24)));
+        world.link(device, switch, wire()).unwrap();
+        let mut peers = Vec::new();
+        for last in 2..2 + count {
+            let peer = world.add("peer", Peer::ethernet(address(last)));
+            world.link(peer, switch, wire()).unwrap();
+            peers.push(peer);
+        }
+        let mut lan = Self {
+            world,
+            device,
+            peers,
+            handles: Vec::new(),
+        };
+        for last in 2..2 + count {
+            let handle = lan.connect(last);
+            lan.handles.push(handle);
+            let config = Config::new(secs(120), secs(10), 5).unwrap();
+            lan.world[device].keep_alive.enable(handle, config).unwrap();
+        }
+        lan.world.run_for(secs(5)).unwrap();
+        assert!((0..lan.handles.len()).all(|index| lan.is_open(index)));
+        lan
+    }
+
+    fn connect(&mut self, last: u8) -> SocketHandle {
+        let host = &mut self.world[self.device];
+        let handle = host.add_tcp_socket(512, 512);
+        let socket = host.sockets.get_mut::<tcp::Socket>(handle);
+        let remote = (address(last), 7);
+        socket
+            .connect(host.iface.context(), remote, 49_152 + u16::from(last))
+            .unwrap();
+        handle
+    }
+
+    fn is_open(&mut self, index: usize) -> bool {
+        let handle = self.handles[index];
+        self.world[self.device].tcp(handle).state() == tcp::State::Established
+    }
+
+    fn state(&self, index: usize) -> Option<State> {
+        self.world[self.device]
+            .keep_alive
+            .state(self.handles[index])
+    }
+
+    fn is_given_up(&self, index: usize) -> bool {
+        let reason = self.world[self.device]
+            .keep_alive
+            .close_reason(self.handles[index]);
+        matches!(reason, Some(CloseReason::KeepAlive(_)))
+    }
+}
+
+/// Three of four neighbours are dead, and all four are due at the same moment: the fourth lives.
+#[test]
+fn dead_neighbors_do_not_starve_a_live_one() {
+    let mut lan = Lan::with_peers(4);
+    for index in 0..3 {
+        lan.world.crash(lan.peers[index]).unwrap();
+    }
+    lan.world.run_for(secs(600)).unwrap();
+    assert!((0..3).all(|index| lan.is_given_up(index)));
+    assert!(lan.is_open(3) && lan.state(3) == Some(State::Armed));
+}
+
+/// The order in which they were enabled makes no difference.
+#[test]
+fn a_live_neighbor_is_not_starved_whichever_it_is() {
+    for live in 0..3 {
+        let mut lan = Lan::with_peers(3);
+        for index in (0..3).filter(|index| *index != live) {
+            lan.world.crash(lan.peers[index]).unwrap();
+        }
+        lan.world.run_for(secs(600)).unwrap();
+        assert!(
+            lan.is_open(live) && lan.state(live) == Some(State::Armed),
+            "{live}"
+        );
+    }
+}
+
+/// A RST that waits for a dead neighbour, for ever, does not starve the probes of others.
+#[test]
+fn waiting_rst_does_not_starve_probes() {
+    let mut lan = Lan::with_peers(2);
+    lan.world.crash(lan.peers[0]).unwrap();
+    lan.world.run_for(secs(100)).unwrap();
+    let device = lan.device;
+    let handle = lan.handles[0];
+    lan.world[device].tcp(handle).abort();
+    lan.world.run_for(secs(3600)).unwrap();
+    assert!(lan.is_open(1) && lan.state(1) == Some(State::Armed));
+}
+
+/// An application's connection to a host that is dead does not starve the probes of others.
+#[test]
+fn waiting_syn_does_not_starve_probes() {
+    let mut lan = Lan::with_peers(1);
+    lan.connect(77);
+    lan.world.run_for(secs(3600)).unwrap();
+    assert!(lan.is_open(0) && lan.state(0) == Some(State::Armed));
+}
+
+/// A dead neighbour is still given up at the exact time, its attempts unsent.
+#[test]
+fn dead_neighbor_is_given_up_in_time() {
+    let mut lan = Lan::with_peers(2);
+    let handle = lan.handles[0];
+    let heard = lan.world[lan.device].keep_alive.last_heard(handle).unwrap();
+    lan.world.crash(lan.peers[0]).unwrap();
+    lan.world.run_for(secs(600)).unwrap();
+    let events = lan.world[lan.device].events();
+    let (at, of, _) = events.last().unwrap();
+    assert_eq!(*of, handle);
+    let silent_for = i64::try_from(at.as_micros()).unwrap() - heard.total_micros();
+    assert_eq!(silent_for, 170_000_000);
+}
