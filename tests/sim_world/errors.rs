@@ -216,9 +216,10 @@ impl Node for Greedy {
 fn node_that_spins_is_named() {
     let mut line = line();
     line.until(s(1));
-    line.world.add("greedy", Greedy { left: u32::MAX });
+    let greedy = line.world.add("greedy", Greedy { left: u32::MAX });
     let (node, at) = ("greedy", after(s(1)));
     assert_eq!(line.world.run_for(s(1)), Err(SimError::Spins { node, at }));
+    assert_eq!(line.world.turns(greedy), Ok(1001));
 }
 
 /// One that does so now and then is not, and how often is counted.
