@@ -215,8 +215,9 @@ mod tests {
     /// A SYN that is sent again is not another connection.
     #[test]
     fn repeated_syn_is_the_same_connection() {
-        let sent = [syn(100), syn(100), segment(101, Some(500), 0)];
-        assert_eq!(after(&sent), [numbers(101, 500)]);
+        let mut answer = syn(100);
+        answer.ack = Some(500);
+        assert_eq!(after(&[answer.clone(), answer]), [numbers(101, 500)]);
     }
 
     /// What the world makes of a probe from A, which has acknowledged up to 500. B has sent all up
