@@ -147,7 +147,9 @@ mod tests {
 
     fn ledger(segments: &[Segment]) -> Ledger {
         let mut ledger = Ledger::default();
-        segments.iter().for_each(|segment| ledger.note(segment));
+        for segment in segments {
+            ledger.note(segment);
+        }
         ledger
     }
 

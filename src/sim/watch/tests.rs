@@ -22,7 +22,9 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-const MOMENT: Duration = Duration::from_micros(1);
+const fn just_before(after: Duration) -> Duration {
+    after.saturating_sub(Duration::from_micros(1))
+}
 
 /// So long after the peer was first heard.
 const fn at(after: Duration) -> Instant {
@@ -195,15 +197,15 @@ impl Stage {
         let said = self.poll(after, received);
         self.look(&said).expect("nothing is wrong")
     }
+}
 
-    /// Nothing was received, sent or reported.
-    const fn nothing(&self, after: Duration) -> Said {
-        Said {
-            now: at(after),
-            received: Vec::new(),
-            sent: Vec::new(),
-            events: Vec::new(),
-        }
+/// Nothing was received, sent or reported.
+const fn nothing(after: Duration) -> Said {
+    Said {
+        now: at(after),
+        received: Vec::new(),
+        sent: Vec::new(),
+        events: Vec::new(),
     }
 }
 
@@ -290,7 +292,7 @@ fn probe_before_idle() {
     assert_eq!(stage.look(&said), Ok(1));
 
     let (mut stage, said) = first_probe();
-    let (due, at) = (at(s(10)), at(s(10) - MOMENT));
+    let (due, at) = (at(s(10)), at(just_before(s(10))));
     let early = Err(Invariant::ProbeBeforeIdle { due, at });
     assert_eq!(stage.look(&said.now(at)), early);
 }
@@ -302,7 +304,7 @@ fn probe_before_interval() {
     assert_eq!(stage.look(&said), Ok(1));
 
     let (mut stage, said) = second_probe();
-    let (due, at) = (at(s(12)), at(s(12) - MOMENT));
+    let (due, at) = (at(s(12)), at(just_before(s(12))));
     let early = Err(Invariant::ProbeBeforeInterval { due, at });
     assert_eq!(stage.look(&said.now(at)), early);
 }
@@ -341,7 +343,7 @@ fn probe_of_a_connection_that_is_disabled() {
         stage.honest(s(1), &[]);
         let own = is_smoltcps.then_some(::smoltcp::time::Duration::from_secs(60));
         stage.socket().set_keep_alive(own);
-        let mut said = stage.nothing(s(2));
+        let mut said = nothing(s(2));
         said.sent.push(stage.probe());
         let right = if is_smoltcps {
             Ok(0)
@@ -359,7 +361,7 @@ fn probe_after_the_verdict() {
     assert_eq!(stage.look(&said), Ok(0));
     let stats = stage.watch.accounts[0].stats.as_mut().unwrap();
     stats.probes_sent -= 1;
-    let mut said = stage.nothing(s(16));
+    let mut said = nothing(s(16));
     said.sent.push(stage.probe());
     assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
 }
@@ -370,7 +372,7 @@ fn probe_after_the_verdict_that_was_not_counted() {
     let (mut stage, said) = verdict();
     assert_eq!(stage.look(&said), Ok(0));
     assert_eq!(stage.honest(s(50), &[]), 0);
-    let mut said = stage.nothing(s(100));
+    let mut said = nothing(s(100));
     said.sent.push(stage.probe());
     assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
 }
@@ -382,7 +384,7 @@ fn probe_after_the_end() {
     stage.socket().abort();
     stage.honest(s(1), &[]);
     stage.honest(s(2), &[]);
-    let mut said = stage.nothing(s(11));
+    let mut said = nothing(s(11));
     said.sent.push(stage.probe());
     assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
 }
@@ -396,7 +398,7 @@ fn connection_with_the_ends_of_an_earlier_one_is_watched() {
     stage.honest(s(2), &[]);
     stage.handle = stage.host.add_tcp_socket(1024, 1024);
     stage.open(s(3));
-    let mut said = stage.nothing(s(4));
+    let mut said = nothing(s(4));
     said.sent.push(stage.probe());
     assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
 }
@@ -452,7 +454,7 @@ fn what_may_be_anybodys_is_not_forgotten() {
 #[test]
 fn what_was_overheard_is_not_forgotten() {
     let mut stage = Stage::new(config());
-    let said = stage.nothing(s(1));
+    let said = nothing(s(1));
     let received = stage.segment().emit(None);
     let view = View {
         now: said.now,
@@ -501,7 +503,7 @@ fn verdict_miscounts() {
 #[test]
 fn verdict_that_tells_too_little_silence() {
     let (mut stage, said) = verdict();
-    let (silent_for, least) = (s(16) - MOMENT, s(16));
+    let (silent_for, least) = (just_before(s(16)), s(16));
     let said = said.verdict(|verdict| verdict.silent_for = silent_for);
     let early = Err(Invariant::VerdictTooEarly { silent_for, least });
     assert_eq!(stage.look(&said), early);
@@ -518,9 +520,9 @@ fn verdict_before_its_time() {
         assert_eq!(stage.honest(s(after), &[]), 1);
     }
     let said = stage.poll(s(21), &[]);
-    let (silent_for, least) = (s(16) - MOMENT, s(16));
+    let (silent_for, least) = (just_before(s(16)), s(16));
     let early = Err(Invariant::VerdictTooEarly { silent_for, least });
-    assert_eq!(stage.look(&said.now(at(s(21) - MOMENT))), early);
+    assert_eq!(stage.look(&said.now(at(just_before(s(21))))), early);
 }
 
 /// The user timeout's verdict falls after the user timeout, and not before; it needs no attempts.
@@ -535,7 +537,7 @@ fn verdict_of_the_user_timeout() {
         let said = stage.poll(s(6), &[]);
         let is_verdict = |event: &(_, Event)| matches!(event.1, Event::TimedOut(_));
         assert!(said.events.iter().any(is_verdict));
-        let (silent_for, least) = (s(5) - MOMENT, s(5));
+        let (silent_for, least) = (just_before(s(5)), s(5));
         let right = if early {
             Err(Invariant::VerdictTooEarly { silent_for, least })
         } else {
@@ -561,7 +563,7 @@ fn second_verdict() {
     assert_eq!(stage.look(&said), Ok(0));
     let again = Said {
         events: said.events,
-        ..stage.nothing(s(20))
+        ..nothing(s(20))
     };
     assert_eq!(stage.look(&again), Err(Invariant::SecondVerdict));
 }
@@ -579,7 +581,7 @@ fn second_verdict_before_the_reset_has_left() {
     assert!(stage.socket().remote_endpoint().is_some());
     let again = Said {
         events: said.events,
-        ..stage.nothing(s(20))
+        ..nothing(s(20))
     };
     assert_eq!(stage.look(&again), Err(Invariant::SecondVerdict));
 }
@@ -604,17 +606,17 @@ fn deadline_in_the_past() {
     for after in [s(10), s(11)] {
         let mut stage = Stage::new(config());
         let (deadline, now) = (at(s(10)), at(after));
-        let late = stage.nothing(after);
+        let late = nothing(after);
         assert_eq!(stage.look(&late), Ok(0));
         let past = Err(Invariant::DeadlineInThePast { deadline, now });
         assert_eq!(stage.look(&late), past);
     }
 
     let mut stage = Stage::new(config());
-    let late = stage.nothing(s(11));
+    let late = nothing(s(11));
     assert_eq!(stage.look(&late), Ok(0));
     stage.honest(s(11), &[]);
-    let late = stage.nothing(s(13));
+    let late = nothing(s(13));
     assert_eq!(stage.look(&late), Ok(0));
 }
 
@@ -623,7 +625,7 @@ fn deadline_in_the_past() {
 fn deadline_to_come() {
     let mut stage = Stage::new(config());
     for _ in 0..3 {
-        let early = stage.nothing(s(10) - MOMENT);
+        let early = nothing(just_before(s(10)));
         assert_eq!(stage.look(&early), Ok(0));
     }
 }
@@ -635,7 +637,7 @@ fn clock_set_back() {
     assert!(stage.look(&said.now(at(s(8)))).is_err());
 
     let mut stage = Stage::new(config());
-    let before = stage.nothing(s(9));
+    let before = nothing(s(9));
     assert_eq!(stage.look(&before), Ok(0));
     let said = stage.poll(s(10), &[]).now(at(s(8)));
     assert_eq!(stage.look(&said), Ok(1));
@@ -650,7 +652,7 @@ fn two_with_the_same_ends_are_let_be() {
     let socket = sockets.get_mut::<tcp::Socket<'_>>(other);
     let remote = (PEER, PEER_PORT);
     socket.connect(iface.context(), remote, HOST_PORT).unwrap();
-    let mut said = stage.nothing(s(1));
+    let mut said = nothing(s(1));
     said.sent.push(stage.probe());
     assert_eq!(stage.look(&said), Ok(0));
 }
