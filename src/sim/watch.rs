@@ -156,6 +156,8 @@ impl Account {
                 stats: self.stats,
                 first: Some(segment.seq),
                 snd_una: Some(segment.seq),
+                // It may be the other's.
+                is_doubled: self.is_doubled,
                 ..Self::new(self.handle, self.local, self.remote)
             };
         }

@@ -655,4 +655,12 @@ fn two_with_the_same_ends_are_let_be() {
     let mut said = nothing(s(1));
     said.sent.push(stage.probe());
     assert_eq!(stage.look(&said), Ok(0));
+    // Nor after a SYN, which may be the other's.
+    let mut syn = stage.segment();
+    (syn.src_addr, syn.dst_addr) = (HOST, PEER);
+    (syn.src_port, syn.dst_port) = (HOST_PORT, PEER_PORT);
+    syn.syn = true;
+    let mut said = stage.poll(s(10), &[]);
+    said.sent = vec![syn.emit(None)];
+    assert_eq!(stage.look(&said), Ok(0));
 }
