@@ -28,3 +28,5 @@ mod running;
 mod scripts;
 #[path = "sim_world/time.rs"]
 mod time;
+#[path = "sim_world/watched.rs"]
+mod watched;

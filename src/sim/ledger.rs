@@ -100,3 +100,175 @@ impl Ledger {
 const fn later(a: u32, b: u32) -> u32 {
     if is_after(a, b) { a } else { b }
 }
+
+#[cfg(test)]
+mod tests {
+    use ::smoltcp::iface::SocketHandle;
+    use ::smoltcp::wire::IpAddress;
+
+    use super::*;
+
+    const A: IpEndpoint = IpEndpoint::new(IpAddress::v4(192, 0, 2, 1), 49_152);
+    const B: IpEndpoint = IpEndpoint::new(IpAddress::v4(192, 0, 2, 2), 7);
+
+    fn segment(seq: u32, ack: Option<u32>, len: usize) -> Segment {
+        Segment {
+            src_addr: A.addr,
+            dst_addr: B.addr,
+            src_port: A.port,
+            dst_port: B.port,
+            seq,
+            ack,
+            window: 1024,
+            syn: false,
+            fin: false,
+            rst: false,
+            psh: false,
+            payload: vec![0; len],
+            timestamps: None,
+            window_scale: None,
+            hop_limit: 64,
+            checksum_ok: true,
+            ip_checksum_ok: true,
+        }
+    }
+
+    fn syn(seq: u32) -> Segment {
+        Segment {
+            syn: true,
+            ..segment(seq, None, 0)
+        }
+    }
+
+    /// What A holds for right after it has sent that.
+    fn after(segments: &[Segment]) -> Vec<Numbers> {
+        ledger(segments).numbers(A, B)
+    }
+
+    fn ledger(segments: &[Segment]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for segment in segments {
+            ledger.note(segment);
+        }
+        ledger
+    }
+
+    const fn numbers(snd_nxt: u32, rcv_nxt: u32) -> Numbers {
+        Numbers { snd_nxt, rcv_nxt }
+    }
+
+    /// Whoever has acknowledged nothing holds nothing for right.
+    #[test]
+    fn nothing_is_known_before_an_acknowledgement() {
+        assert_eq!(after(&[syn(100)]), []);
+    }
+
+    /// All that was sent, SYN, data and FIN, moves SND.NXT; the latest acknowledgement is RCV.NXT.
+    #[test]
+    fn all_that_was_sent_counts() {
+        let mut fin = segment(111, Some(520), 0);
+        fin.fin = true;
+        let sent = [syn(100), segment(101, Some(500), 10), fin];
+        assert_eq!(after(&sent), [numbers(112, 520)]);
+    }
+
+    /// What is sent again, or was overtaken, takes nothing back.
+    #[test]
+    fn old_segments_take_nothing_back() {
+        let old = segment(101, Some(500), 10);
+        let sent = [syn(100), old.clone(), segment(111, Some(520), 5), old];
+        assert_eq!(after(&sent), [numbers(116, 520)]);
+    }
+
+    /// The numbers wrap.
+    #[test]
+    fn numbers_wrap() {
+        let last = u32::MAX;
+        let sent = [
+            syn(last),
+            segment(0, Some(last), 10),
+            segment(10, Some(5), 0),
+        ];
+        assert_eq!(after(&sent), [numbers(10, 5)]);
+    }
+
+    /// A reset tells nothing of what its sender holds for right.
+    #[test]
+    fn resets_do_not_count() {
+        let mut reset = segment(999, Some(999), 0);
+        reset.rst = true;
+        let sent = [syn(100), segment(101, Some(500), 0), reset];
+        assert_eq!(after(&sent), [numbers(101, 500)]);
+    }
+
+    /// Each connection between two ends has its numbers.
+    #[test]
+    fn connections_have_their_own_numbers() {
+        let sent = [
+            syn(100),
+            segment(101, Some(500), 0),
+            syn(70_000),
+            segment(70_001, Some(900), 0),
+            segment(101, Some(510), 4),
+        ];
+        assert_eq!(after(&sent), [numbers(105, 510), numbers(70_001, 900)]);
+    }
+
+    /// A SYN that is sent again is not another connection.
+    #[test]
+    fn repeated_syn_is_the_same_connection() {
+        let mut answer = syn(100);
+        answer.ack = Some(500);
+        assert_eq!(after(&[answer.clone(), answer]), [numbers(101, 500)]);
+    }
+
+    /// What the world makes of a probe from A, which has acknowledged up to 500. B has sent all up
+    /// to 520, and expects 111.
+    fn check(seq: u32, ack: u32) -> Result<(), Invariant> {
+        let ledger = ledger(&[syn(100), segment(101, Some(500), 10)]);
+        let probe = Probe {
+            handle: SocketHandle::default(),
+            local: A,
+            remote: B,
+            seq,
+            ack,
+        };
+        ledger.check(&probe, numbers(520, 111))
+    }
+
+    fn wrong(seq: u32, ack: u32) -> Result<(), Invariant> {
+        Err(Invariant::ProbeNumbers {
+            found: (seq, ack),
+            right: (110, 520),
+        })
+    }
+
+    /// A probe has the number before the one that its receiver expects, and no other.
+    #[test]
+    fn probe_has_the_number_before_the_one_expected() {
+        assert_eq!(check(110, 500), Ok(()));
+        assert_eq!(check(109, 500), wrong(109, 500));
+        assert_eq!(check(111, 500), wrong(111, 500));
+    }
+
+    /// It acknowledges no less than its sender has before, and no more than its receiver has sent.
+    #[test]
+    fn probe_acknowledges_what_it_may() {
+        assert_eq!(check(110, 499), wrong(110, 499));
+        assert_eq!(check(110, 520), Ok(()));
+        assert_eq!(check(110, 521), wrong(110, 521));
+    }
+
+    /// The window of a side that nobody knows is not held against a probe.
+    #[test]
+    fn probe_of_an_unknown_sender_is_held_against_its_receiver_alone() {
+        let probe = Probe {
+            handle: SocketHandle::default(),
+            local: A,
+            remote: B,
+            seq: 110,
+            ack: 1,
+        };
+        assert_eq!(Ledger::default().check(&probe, numbers(520, 111)), Ok(()));
+    }
+}

@@ -15,8 +15,8 @@ use crate::Instant;
 /// Something with network ports that acts when it is given a turn: a host, a switch, a NAT, or
 /// whatever you write.
 ///
-/// A node is given a turn when a frame has arrived, when its [`poll_at`](Self::poll_at) has come,
-/// and when it has just been put in place. Time is its own [clock](super::Clock)'s.
+/// A node is switched on when it is put in place, and given a turn when a frame has arrived and when
+/// its [`poll_at`](Self::poll_at) has come. Time is its own [clock](super::Clock)'s.
 pub trait Node: Any {
     /// The ports it has before any link is made. A node without one left cannot be linked; one
     /// that has as many as are asked for makes them in [`new_port`](Self::new_port).

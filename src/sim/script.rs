@@ -87,6 +87,8 @@ struct Life {
     next_send: Option<Instant>,
     opens_at: Option<Instant>,
     was_open: bool,
+    /// There was a connection, not only an attempt at one.
+    was_connected: bool,
 }
 
 impl Life {
@@ -99,6 +101,7 @@ impl Life {
             next_send: None,
             opens_at: None,
             was_open: false,
+            was_connected: false,
         }
     }
 }
@@ -304,7 +307,10 @@ impl Role {
         if is_over && self.life.was_open {
             self.life.was_open = false;
             self.life.next_send = None;
-            self.life.unsent = 0;
+            // What is left over of one connection is not for the next.
+            if core::mem::take(&mut self.life.was_connected) {
+                self.life.unsent = 0;
+            }
             self.life.opens_at = self.reopens_after.map(|pause| later(cx.now, pause));
         }
         if !is_over || self.life.opens_at.is_none_or(|at| at > cx.now) {
@@ -325,6 +331,7 @@ impl Role {
         } else if self.reads {
             let _ = socket.recv(|data| (data.len(), ()));
         }
+        self.life.was_connected |= socket.may_send();
         // Whoever reads sees the end of what the peer has to say, and has nothing more to say either.
         let is_over = socket.state() == tcp::State::CloseWait && !socket.can_recv();
         if is_over && (self.echoes || self.reads) {

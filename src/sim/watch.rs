@@ -1,5 +1,8 @@
 //! Whether a host's keep-alive keeps its promises, seen from the wire.
 
+#[cfg(test)]
+mod tests;
+
 use ::smoltcp::iface::{Interface, SocketHandle, SocketSet};
 use ::smoltcp::phy::Medium;
 use ::smoltcp::socket::{AnySocket, tcp};
@@ -111,7 +114,11 @@ impl Account {
     }
 
     fn is_of(&self, ends: (IpEndpoint, IpEndpoint)) -> bool {
-        self.ends() == ends && self.over_for <= 1
+        self.ends() == ends && !self.is_over()
+    }
+
+    const fn is_over(&self) -> bool {
+        self.over_for > 1
     }
 
     fn is_quiet(&self) -> bool {
@@ -150,6 +157,8 @@ impl Account {
                 is_doubled: self.is_doubled,
                 first: Some(segment.seq),
                 snd_una: Some(segment.seq),
+                // It may be the other's.
+                is_doubled: self.is_doubled,
                 ..Self::new(self.handle, self.local, self.remote)
             };
         }
@@ -291,9 +300,7 @@ impl Watch {
                     account.over_for = account.over_for.saturating_add(1);
                     Some(account)
                 }
-                (Some(account), Some(ends)) if account.is_of(ends) && !account.has_verdict => {
-                    Some(account)
-                }
+                (Some(account), Some(ends)) if account.is_of(ends) => Some(account),
                 (_, Some((local, remote))) => Some(Account::new(handle, local, remote)),
                 (None, None) => None,
             };
@@ -307,16 +314,22 @@ impl Watch {
     /// smoltcp lets a listener take a SYN that is another socket's already. Then two have the same
     /// ends, and what passes between those is nobody's for certain.
     fn mark_doubles(&mut self) {
-        let ends: Vec<_> = self.accounts.iter().map(Account::ends).collect();
-        for account in &mut self.accounts {
+        let current = self.accounts.iter().filter(|account| !account.is_over());
+        let ends: Vec<_> = current.map(Account::ends).collect();
+        let current = self.accounts.iter_mut();
+        for account in current.filter(|account| !account.is_over()) {
             let same = ends.iter().filter(|ends| **ends == account.ends());
             account.is_doubled |= same.count() > 1;
         }
     }
 
+    /// The connection between these ends, or the one that was: what leaves for that is unbidden.
     fn account_mut(&mut self, ends: (IpEndpoint, IpEndpoint)) -> Option<&mut Account> {
-        let mut accounts = self.accounts.iter_mut();
-        accounts.find(|account| account.is_of(ends))
+        let mut accounts = self.accounts.iter();
+        let current = accounts.position(|account| account.is_of(ends));
+        let mut accounts = self.accounts.iter();
+        let index = current.or_else(|| accounts.rposition(|account| account.ends() == ends));
+        self.accounts.get_mut(index?)
     }
 }
 
@@ -336,9 +349,9 @@ fn check(
     let sent = probes_between(account.stats, stats);
     account.stats = stats;
     note_heard(account, view)?;
-    if sent == 0 {
-        check_unbidden(account, view, candidates)?;
-    }
+    let counted = usize::try_from(sent).unwrap_or(usize::MAX);
+    let uncounted = candidates.get(counted..).unwrap_or_default();
+    check_unbidden(account, view, uncounted)?;
     let mut probes = Vec::new();
     let is_busy = is_busy(view.sockets, handle);
     for number in 0..sent {

@@ -55,8 +55,8 @@ fn strangers() -> (
 /// A node of another world is refused, whatever is to be done to it.
 #[test]
 fn node_of_another_world_is_refused() {
-    let (mut line, node, _) = strangers();
-    let (world, a, link) = (&mut line.world, line.a, line.link);
+    let (mut own, node, _) = strangers();
+    let (world, a, link) = (&mut own.world, own.a, own.link);
     let refused = Err(SimError::NoSuchNode);
     let ideal = Conditions::ideal;
     assert_eq!(world.link(a, node, ideal()), Err(SimError::NoSuchNode));
@@ -82,8 +82,8 @@ fn node_of_another_world_is_refused() {
 /// So is a link of another world.
 #[test]
 fn link_of_another_world_is_refused() {
-    let (mut line, _, link) = strangers();
-    let (world, a) = (&mut line.world, line.a);
+    let (mut own, _, link) = strangers();
+    let (world, a) = (&mut own.world, own.a);
     let refused = Err(SimError::NoSuchLink);
     assert_eq!(world.partition(link), refused);
     assert_eq!(world.partition_oneway(link, a), refused);
@@ -94,7 +94,7 @@ fn link_of_another_world_is_refused() {
     assert_eq!(world.set_conditions(link, a, Conditions::ideal()), refused);
     assert_eq!(world.lose_next(link, |_, _| true), refused);
     assert_eq!(world.lose_every(link, |_, _| true), refused);
-    assert_eq!(line.world.trace().notes().count(), 0);
+    assert_eq!(own.world.trace().notes().count(), 0);
 }
 
 /// A direction away from a node that is not at the link is none.
@@ -216,9 +216,10 @@ impl Node for Greedy {
 fn node_that_spins_is_named() {
     let mut line = line();
     line.until(s(1));
-    line.world.add("greedy", Greedy { left: u32::MAX });
+    let greedy = line.world.add("greedy", Greedy { left: u32::MAX });
     let (node, at) = ("greedy", after(s(1)));
     assert_eq!(line.world.run_for(s(1)), Err(SimError::Spins { node, at }));
+    assert_eq!(line.world.turns(greedy), Ok(1001));
 }
 
 /// One that does so now and then is not, and how often is counted.

@@ -1,5 +1,7 @@
 //! What is promised of peers, and kept or not.
 
+use std::time::Duration;
+
 use smoltcp::socket::tcp;
 use tcp_keepalive::sim::{Invariant, Script, SimError};
 
@@ -13,8 +15,8 @@ fn invariant(result: Result<(), SimError>) -> Option<(&'static str, Invariant)> 
     }
 }
 
-/// A client that is cut off from its server one second after the beginning: the server was heard
-/// 20 ms after that.
+/// A client that is cut off from its server one second after the beginning. It heard that
+/// last when they shook hands, 20 ms after the beginning.
 fn cut_off() -> Pair {
     let mut pair = kept_alive();
     pair.until(s(1));
@@ -23,14 +25,14 @@ fn cut_off() -> Pair {
 }
 
 /// When a client that is cut off gives up.
-const GIVEN_UP: std::time::Duration = ms(16_020);
+const GIVEN_UP: Duration = ms(16_020);
 
 /// To give up a peer that was said to be alive breaks the promise, at that moment.
 #[test]
 fn giving_up_a_live_peer_breaks_the_promise() {
     let mut pair = cut_off();
     pair.world.promise_alive(pair.client).unwrap();
-    pair.until(GIVEN_UP - ms(1));
+    pair.until(GIVEN_UP.saturating_sub(ms(1)));
     let result = pair.world.run_for(s(10));
     let broken = Some(("client", Invariant::LivePeerGivenUp));
     assert_eq!(invariant(result), broken);
@@ -74,7 +76,7 @@ fn dead_peer_given_up_in_time_keeps_the_promise() {
 fn dead_peer_kept_a_moment_too_long_breaks_the_promise() {
     let mut pair = cut_off();
     let handle = first_handle(&pair.world, pair.client);
-    let by = after(GIVEN_UP - std::time::Duration::from_micros(1));
+    let by = after(GIVEN_UP.saturating_sub(Duration::from_micros(1)));
     pair.world.promise_dead(pair.client, handle, by).unwrap();
     // What happens at the moment itself is in time, so that it is broken just after it.
     let result = pair.world.run_for(s(100));

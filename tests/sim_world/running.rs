@@ -181,20 +181,25 @@ fn nodes_take_turns_in_the_order_in_which_they_were_added() {
     assert_eq!(senders, ["a", "b"]);
 }
 
+/// What nodes draw when they are switched on, in a world of that seed with so many.
+fn drawn(seed: u64, nodes: usize) -> Vec<u64> {
+    let mut world = World::new(seed);
+    let ids: Vec<_> = (0..nodes).map(|_| world.add("node", Dice(0))).collect();
+    ids.into_iter().map(|id| world[id].0).collect()
+}
+
 /// A node's luck is its own: what is added after it changes nothing about that.
 #[test]
 fn more_nodes_are_no_other_luck() {
-    let draw = |others: usize| {
-        let mut world = World::new(5);
-        let mut drawn = None;
-        for index in 0..=others {
-            let id = world.add("node", Dice(0));
-            drawn = drawn.or((index == 0).then_some(id));
-        }
-        world[drawn.unwrap()].0
-    };
-    assert_eq!(draw(0), draw(5));
-    assert_ne!(draw(0), 0);
+    assert_eq!(drawn(5, 1)[0], drawn(5, 6)[0]);
+}
+
+/// Each node has other luck, and in each world.
+#[test]
+fn luck_follows_from_the_seed_and_the_node() {
+    let numbers = [drawn(5, 3), drawn(6, 3)].concat();
+    let distinct: std::collections::BTreeSet<_> = numbers.iter().collect();
+    assert_eq!(distinct.len(), numbers.len());
 }
 
 /// Draws a number when it is switched on.

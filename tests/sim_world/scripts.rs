@@ -46,6 +46,30 @@ fn send_at_waits_for_the_connection() {
     assert_eq!(pair.data_of(pair.client), [(ms(20), 20)]);
 }
 
+/// `send_at`, before an attempt that fails: as soon as a later one succeeds.
+#[test]
+fn send_at_waits_for_an_attempt_that_succeeds() {
+    let client = Script::client(server()).send_at(s(0), 20).reconnect(s(5));
+    let mut pair = pair(client, Script::server(PORT).open_at(s(3)));
+    pair.until(s(10));
+    assert_eq!(pair.data_of(pair.client), [(s(5) + ms(40), 20)]);
+}
+
+/// `send_at`, on a connection that ends before all was sent: the rest is not sent on the next one.
+#[test]
+fn rest_of_one_connection_is_not_for_the_next() {
+    let client = Script::client(server())
+        .buffers(64, 64)
+        .send_at(s(1), 1000)
+        .abort_at(s(1) + ms(30))
+        .reconnect(s(1));
+    let mut pair = pair(client, Script::server(PORT));
+    pair.until(s(10));
+    assert_eq!(pair.syns_of(pair.client).len(), 2);
+    let data = pair.data_of(pair.client);
+    assert!(data.iter().all(|(at, _)| *at < s(2)), "{data:?}");
+}
+
 /// `send_at`, of more than there is room for: the rest as there is room.
 #[test]
 fn send_at_waits_for_room() {

@@ -10,6 +10,8 @@ fn alarmed(set: impl FnOnce(&mut Line)) -> Line {
     let a = line.a;
     line.until(s(10));
     line.world[a].alarm = Some(after(s(100)));
+    // The world knows of it, by the clock as it is.
+    line.until(s(10));
     set(&mut line);
     line
 }

@@ -1,0 +1,666 @@
+//! Each invariant is seen to be broken, and the nearest case in which it holds is let pass.
+//!
+//! The connection and its keep-alive are real, and honest. What breaks an invariant is a lie about
+//! what one poll has received, sent and reported, and when.
+
+use core::time::Duration;
+
+use ::smoltcp::wire::{IpAddress, IpCidr};
+
+use super::super::trace::FrameId;
+use super::super::{Frame, Port, Room};
+use super::*;
+use crate::Config;
+
+const HOST: IpAddress = IpAddress::v4(192, 0, 2, 1);
+const PEER: IpAddress = IpAddress::v4(192, 0, 2, 2);
+const HOST_PORT: u16 = 49_152;
+const PEER_PORT: u16 = 7;
+const PEER_SEQ: u32 = 7_000_000;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn just_before(after: Duration) -> Duration {
+    after.saturating_sub(Duration::from_micros(1))
+}
+
+/// So long after the peer was first heard.
+const fn at(after: Duration) -> Instant {
+    Instant::from_millis(100_000).saturating_add(after)
+}
+
+/// Idle 10 s, interval 2 s, three probes.
+fn config() -> Config {
+    Config::new(s(10), s(2), 3).unwrap()
+}
+
+/// One connection, and a watch that has seen all of it.
+struct Stage {
+    host: Host,
+    port: Port,
+    watch: Watch,
+    handle: SocketHandle,
+    /// The peer's SND.NXT and RCV.NXT.
+    seq: u32,
+    ack: u32,
+}
+
+/// What is said of one poll.
+#[derive(Clone)]
+struct Said {
+    now: Instant,
+    received: Vec<Vec<u8>>,
+    sent: Vec<Vec<u8>>,
+    events: Vec<(SocketHandle, Event)>,
+}
+
+impl Said {
+    /// The same at another time.
+    fn now(self, now: Instant) -> Self {
+        Self { now, ..self }
+    }
+
+    /// The same with another verdict.
+    fn verdict(mut self, change: impl Fn(&mut Verdict)) -> Self {
+        for (_, event) in &mut self.events {
+            if let Event::TimedOut(verdict) = event {
+                change(verdict);
+            }
+        }
+        self
+    }
+}
+
+impl Stage {
+    /// Just established.
+    fn new(config: Config) -> Self {
+        let mut host = Host::ip(IpCidr::new(HOST, 24));
+        let handle = host.add_tcp_socket(1024, 1024);
+        host.keep_alive.enable(handle, config).unwrap();
+        let mut stage = Self {
+            host,
+            port: Port::new(Medium::Ip),
+            watch: Watch::default(),
+            handle,
+            seq: PEER_SEQ,
+            ack: 0,
+        };
+        stage.open(s(0));
+        stage
+    }
+
+    /// Connects the socket, from the same port each time.
+    fn open(&mut self, after: Duration) {
+        let (iface, sockets) = (&mut self.host.iface, &mut self.host.sockets);
+        let socket = sockets.get_mut::<tcp::Socket<'_>>(self.handle);
+        let remote = (PEER, PEER_PORT);
+        socket.connect(iface.context(), remote, HOST_PORT).unwrap();
+        let opening = self.poll(after, &[]);
+        let Kind::Tcp(syn) = wire::parse(Medium::Ip, &opening.sent[0]) else {
+            panic!("the first frame is a SYN");
+        };
+        assert_eq!(self.look(&opening), Ok(0));
+        self.ack = syn.end();
+        let mut answer = self.segment();
+        answer.syn = true;
+        self.seq = answer.end();
+        self.honest(after, &[answer]);
+    }
+
+    /// The peer's acknowledgement.
+    fn segment(&self) -> Segment {
+        Segment {
+            src_addr: PEER,
+            dst_addr: HOST,
+            src_port: PEER_PORT,
+            dst_port: HOST_PORT,
+            seq: self.seq,
+            ack: Some(self.ack),
+            window: 4096,
+            syn: false,
+            fin: false,
+            rst: false,
+            psh: false,
+            payload: Vec::new(),
+            timestamps: None,
+            window_scale: None,
+            hop_limit: 64,
+            checksum_ok: true,
+            ip_checksum_ok: true,
+        }
+    }
+
+    /// A frame such as the host's next probe is.
+    fn probe(&self) -> Vec<u8> {
+        let mut probe = self.segment();
+        (probe.src_addr, probe.dst_addr) = (HOST, PEER);
+        (probe.src_port, probe.dst_port) = (HOST_PORT, PEER_PORT);
+        (probe.seq, probe.ack) = (self.ack.wrapping_sub(1), Some(self.seq));
+        probe.emit(None)
+    }
+
+    fn socket(&mut self) -> &mut tcp::Socket<'static> {
+        self.host.tcp(self.handle)
+    }
+
+    /// Polls, and tells what there was, which is the truth.
+    fn poll(&mut self, after: Duration, received: &[Segment]) -> Said {
+        for segment in received {
+            let bytes = segment.emit(None).into();
+            let id = FrameId(0);
+            assert!(self.port.accept(Frame { id, bytes }));
+        }
+        let now = instant_out(at(after));
+        let host = &mut self.host;
+        let (iface, sockets) = (&mut host.iface, &mut host.sockets);
+        host.keep_alive.poll(now, iface, &mut self.port, sockets);
+        let mut events = Vec::new();
+        while let Some(event) = host.keep_alive.poll_event() {
+            events.push(event);
+        }
+        let received = self.port.take_taken();
+        let received = received.iter().map(|frame| frame.bytes.to_vec());
+        Said {
+            now: at(after),
+            received: received.collect(),
+            sent: self.port.take_outbox(),
+            events,
+        }
+    }
+
+    /// What the watch makes of that: how many probes, or what is wrong.
+    fn look(&mut self, said: &Said) -> Result<usize, Invariant> {
+        let mut view = View {
+            now: said.now,
+            medium: Medium::Ip,
+            iface: &mut self.host.iface,
+            sockets: &self.host.sockets,
+            keep_alive: &mut self.host.keep_alive,
+            events: &said.events,
+        };
+        let found = self
+            .watch
+            .look(&mut view, said.received.iter(), said.sent.iter());
+        match found {
+            Ok(probes) => Ok(probes.len()),
+            Err((handle, invariant)) => {
+                assert_eq!(handle, self.handle);
+                Err(invariant)
+            }
+        }
+    }
+
+    /// Polls, and tells the truth, in which there is nothing wrong. How many probes there were.
+    fn honest(&mut self, after: Duration, received: &[Segment]) -> usize {
+        let said = self.poll(after, received);
+        self.look(&said).expect("nothing is wrong")
+    }
+}
+
+/// Nothing was received, sent or reported.
+const fn nothing(after: Duration) -> Said {
+    Said {
+        now: at(after),
+        received: Vec::new(),
+        sent: Vec::new(),
+        events: Vec::new(),
+    }
+}
+
+/// The first probe has just left.
+fn first_probe() -> (Stage, Said) {
+    let mut stage = Stage::new(config());
+    let said = stage.poll(s(10), &[]);
+    assert_eq!(said.sent.len(), 1);
+    (stage, said)
+}
+
+/// The second has.
+fn second_probe() -> (Stage, Said) {
+    let (mut stage, said) = first_probe();
+    assert_eq!(stage.look(&said), Ok(1));
+    let said = stage.poll(s(12), &[]);
+    assert_eq!(said.sent.len(), 1);
+    (stage, said)
+}
+
+/// The verdict has just fallen.
+fn verdict() -> (Stage, Said) {
+    let (mut stage, said) = second_probe();
+    assert_eq!(stage.look(&said), Ok(1));
+    assert_eq!(stage.honest(s(14), &[]), 1);
+    let said = stage.poll(s(16), &[]);
+    let is_verdict = |event: &(_, Event)| matches!(event.1, Event::TimedOut(_));
+    assert!(said.events.iter().any(is_verdict));
+    (stage, said)
+}
+
+/// In a life with data, probes, answers and a verdict nothing is wrong.
+#[test]
+fn honest_life_breaks_nothing() {
+    let mut stage = Stage::new(config());
+    assert_eq!(stage.honest(s(10), &[]), 1);
+    let answer = stage.segment();
+    assert_eq!(stage.honest(s(11), &[answer]), 0);
+    stage.socket().send_slice(b"data").unwrap();
+    assert_eq!(stage.honest(s(12), &[]), 0);
+    stage.ack = stage.ack.wrapping_add(4);
+    let answer = stage.segment();
+    assert_eq!(stage.honest(s(13), &[answer]), 0);
+    for after in [23, 25, 27] {
+        assert_eq!(stage.honest(s(after), &[]), 1);
+    }
+    assert_eq!(stage.honest(s(29), &[]), 0);
+    assert_eq!(stage.honest(s(100), &[]), 0);
+    assert!(!stage.socket().is_open());
+}
+
+/// A probe beside data that is queued, or not acknowledged as far as the wire knows, is wrong.
+#[test]
+fn probe_while_busy() {
+    let (mut stage, said) = first_probe();
+    stage.socket().send_slice(b"data").unwrap();
+    assert_eq!(stage.look(&said), Err(Invariant::ProbeWhileBusy));
+
+    for is_hidden in [false, true] {
+        let mut stage = Stage::new(config());
+        stage.socket().send_slice(b"data").unwrap();
+        stage.honest(s(1), &[]);
+        stage.ack = stage.ack.wrapping_add(4);
+        let answer = stage.segment();
+        let mut said = stage.poll(s(1), &[answer]);
+        if is_hidden {
+            said.received.clear();
+        }
+        assert_eq!(stage.look(&said), Ok(0));
+        let said = stage.poll(s(11), &[]);
+        let right = if is_hidden {
+            Err(Invariant::ProbeWhileBusy)
+        } else {
+            Ok(1)
+        };
+        assert_eq!(stage.look(&said), right);
+    }
+}
+
+/// A probe at the end of the idle time is right, and one a moment before is not.
+#[test]
+fn probe_before_idle() {
+    let (mut stage, said) = first_probe();
+    assert_eq!(stage.look(&said), Ok(1));
+
+    let (mut stage, said) = first_probe();
+    let (due, at) = (at(s(10)), at(just_before(s(10))));
+    let early = Err(Invariant::ProbeBeforeIdle { due, at });
+    assert_eq!(stage.look(&said.now(at)), early);
+}
+
+/// A probe at the end of the interval is right, and one a moment before is not.
+#[test]
+fn probe_before_interval() {
+    let (mut stage, said) = second_probe();
+    assert_eq!(stage.look(&said), Ok(1));
+
+    let (mut stage, said) = second_probe();
+    let (due, at) = (at(s(12)), at(just_before(s(12))));
+    let early = Err(Invariant::ProbeBeforeInterval { due, at });
+    assert_eq!(stage.look(&said.now(at)), early);
+}
+
+/// What looks like a probe, and was not counted, is wrong; an acknowledgement is not.
+#[test]
+fn probe_that_was_not_counted() {
+    for is_probe in [true, false] {
+        let mut stage = Stage::new(config());
+        let mut said = stage.poll(s(1), &[]);
+        stage.ack = stage.ack.wrapping_add(u32::from(!is_probe));
+        said.sent.push(stage.probe());
+        let right = if is_probe {
+            Err(Invariant::ProbeUnbidden)
+        } else {
+            Ok(0)
+        };
+        assert_eq!(stage.look(&said), right);
+    }
+}
+
+/// Of two frames that look like probes, one was not counted.
+#[test]
+fn second_probe_beside_one_that_was_counted() {
+    let (mut stage, mut said) = first_probe();
+    said.sent.push(stage.probe());
+    assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
+}
+
+/// A probe of a connection that is disabled is wrong, unless smoltcp's own keep-alive is set.
+#[test]
+fn probe_of_a_connection_that_is_disabled() {
+    for is_smoltcps in [false, true] {
+        let mut stage = Stage::new(config());
+        stage.host.keep_alive.disable(stage.handle);
+        stage.honest(s(1), &[]);
+        let own = is_smoltcps.then_some(::smoltcp::time::Duration::from_secs(60));
+        stage.socket().set_keep_alive(own);
+        let mut said = nothing(s(2));
+        said.sent.push(stage.probe());
+        let right = if is_smoltcps {
+            Ok(0)
+        } else {
+            Err(Invariant::ProbeUnbidden)
+        };
+        assert_eq!(stage.look(&said), right);
+    }
+}
+
+/// A probe that is counted after the verdict is wrong.
+#[test]
+fn probe_after_the_verdict() {
+    let (mut stage, said) = verdict();
+    assert_eq!(stage.look(&said), Ok(0));
+    let stats = stage.watch.accounts[0].stats.as_mut().unwrap();
+    stats.probes_sent -= 1;
+    let mut said = nothing(s(16));
+    said.sent.push(stage.probe());
+    assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
+}
+
+/// A probe that is not counted is wrong as well, long after the verdict.
+#[test]
+fn probe_after_the_verdict_that_was_not_counted() {
+    let (mut stage, said) = verdict();
+    assert_eq!(stage.look(&said), Ok(0));
+    assert_eq!(stage.honest(s(50), &[]), 0);
+    let mut said = nothing(s(100));
+    said.sent.push(stage.probe());
+    assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
+}
+
+/// A probe for a connection that the application has aborted is wrong.
+#[test]
+fn probe_after_the_end() {
+    let mut stage = Stage::new(config());
+    stage.socket().abort();
+    stage.honest(s(1), &[]);
+    stage.honest(s(2), &[]);
+    let mut said = nothing(s(11));
+    said.sent.push(stage.probe());
+    assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
+}
+
+/// A connection with the ends of one that another socket had before is watched like any other.
+#[test]
+fn connection_with_the_ends_of_an_earlier_one_is_watched() {
+    let mut stage = Stage::new(config());
+    stage.socket().abort();
+    stage.honest(s(1), &[]);
+    stage.honest(s(2), &[]);
+    stage.handle = stage.host.add_tcp_socket(1024, 1024);
+    stage.open(s(3));
+    let mut said = nothing(s(4));
+    said.sent.push(stage.probe());
+    assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
+}
+
+/// A probe that was counted, and that nobody saw leave, is wrong; and so is one with another number.
+#[test]
+fn probe_that_did_not_leave() {
+    let (mut stage, mut said) = first_probe();
+    said.sent.clear();
+    assert_eq!(stage.look(&said), Err(Invariant::ProbeNotSent));
+
+    let (mut stage, mut said) = first_probe();
+    stage.ack = stage.ack.wrapping_sub(1);
+    said.sent = vec![stage.probe()];
+    assert_eq!(stage.look(&said), Err(Invariant::ProbeNotSent));
+}
+
+/// What the peer said in order, and the keep-alive does not know of, is forgotten.
+#[test]
+fn heard_forgotten() {
+    let mut stage = Stage::new(config());
+    let mut said = stage.poll(s(1), &[]);
+    said.received.push(stage.segment().emit(None));
+    let (heard, believed) = (at(s(1)), Some(at(s(0))));
+    let forgotten = Err(Invariant::HeardForgotten { heard, believed });
+    assert_eq!(stage.look(&said), forgotten);
+}
+
+/// What cannot be the peer's, or what nobody can be certain of, is not forgotten.
+#[test]
+fn what_may_be_anybodys_is_not_forgotten() {
+    type Change = fn(&mut Segment);
+    let changes: [Change; 7] = [
+        |segment| segment.rst = true,
+        |segment| segment.checksum_ok = false,
+        |segment| segment.ip_checksum_ok = false,
+        |segment| segment.ack = None,
+        |segment| segment.seq = segment.seq.wrapping_add(1),
+        |segment| segment.ack = segment.ack.map(|ack| ack.wrapping_add(1)),
+        |segment| segment.src_port += 1,
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut stage = Stage::new(config());
+        let mut said = stage.poll(s(1), &[]);
+        let mut segment = stage.segment();
+        change(&mut segment);
+        said.received.push(segment.emit(None));
+        assert_eq!(stage.look(&said), Ok(0), "change {number}");
+    }
+}
+
+/// What was heard while the application polled past the keep-alive is not forgotten.
+#[test]
+fn what_was_overheard_is_not_forgotten() {
+    let mut stage = Stage::new(config());
+    let said = nothing(s(1));
+    let received = stage.segment().emit(None);
+    let view = View {
+        now: said.now,
+        medium: Medium::Ip,
+        iface: &mut stage.host.iface,
+        sockets: &stage.host.sockets,
+        keep_alive: &mut stage.host.keep_alive,
+        events: &[],
+    };
+    stage
+        .watch
+        .overhear(&view, [received].iter(), said.sent.iter());
+    assert_eq!(stage.honest(s(2), &[]), 0);
+}
+
+/// A verdict after `count` attempts, unanswered or unsent, is right, and one after fewer is not.
+#[test]
+fn verdict_without_attempts() {
+    for unsent in [1, 0] {
+        let (mut stage, said) = verdict();
+        let said = said.verdict(|verdict| (verdict.unanswered, verdict.unsent) = (2, unsent));
+        let (attempts, count) = (2, 3);
+        let right = if unsent == 1 {
+            Ok(0)
+        } else {
+            Err(Invariant::VerdictWithoutAttempts { attempts, count })
+        };
+        assert_eq!(stage.look(&said), right);
+    }
+}
+
+/// A verdict tells of as many probes as have left, and not of one more.
+#[test]
+fn verdict_miscounts() {
+    let (mut stage, said) = verdict();
+    assert_eq!(stage.look(&said), Ok(0));
+
+    let (mut stage, said) = verdict();
+    let said = said.verdict(|verdict| verdict.unanswered = 4);
+    let (told, sent) = (4, 3);
+    let miscounts = Err(Invariant::VerdictMiscounts { told, sent });
+    assert_eq!(stage.look(&said), miscounts);
+}
+
+/// A verdict that tells of less silence than there has to be is too early.
+#[test]
+fn verdict_that_tells_too_little_silence() {
+    let (mut stage, said) = verdict();
+    let (silent_for, least) = (just_before(s(16)), s(16));
+    let said = said.verdict(|verdict| verdict.silent_for = silent_for);
+    let early = Err(Invariant::VerdictTooEarly { silent_for, least });
+    assert_eq!(stage.look(&said), early);
+}
+
+/// A verdict before the silence lasted long enough, as the wire knows, is too early, whatever it
+/// tells.
+#[test]
+fn verdict_before_its_time() {
+    let mut stage = Stage::new(config());
+    let answer = stage.segment();
+    stage.honest(s(5), &[answer]);
+    for after in [15, 17, 19] {
+        assert_eq!(stage.honest(s(after), &[]), 1);
+    }
+    let said = stage.poll(s(21), &[]);
+    let (silent_for, least) = (just_before(s(16)), s(16));
+    let early = Err(Invariant::VerdictTooEarly { silent_for, least });
+    assert_eq!(stage.look(&said.now(at(just_before(s(21))))), early);
+}
+
+/// The user timeout's verdict falls after the user timeout, and not before; it needs no attempts.
+#[test]
+fn verdict_of_the_user_timeout() {
+    for early in [false, true] {
+        let mut stage = Stage::new(config().with_user_timeout(s(5)).unwrap());
+        let answer = stage.segment();
+        stage.honest(s(1), &[answer]);
+        stage.socket().send_slice(b"data").unwrap();
+        stage.honest(s(1), &[]);
+        let said = stage.poll(s(6), &[]);
+        let is_verdict = |event: &(_, Event)| matches!(event.1, Event::TimedOut(_));
+        assert!(said.events.iter().any(is_verdict));
+        let (silent_for, least) = (just_before(s(5)), s(5));
+        let right = if early {
+            Err(Invariant::VerdictTooEarly { silent_for, least })
+        } else {
+            Ok(0)
+        };
+        let said = said.verdict(|verdict| {
+            if early {
+                verdict.silent_for = silent_for;
+            }
+        });
+        assert_eq!(stage.look(&said), right);
+    }
+}
+
+/// One verdict is right, and a second is not: in the same poll, or later.
+#[test]
+fn second_verdict() {
+    let (mut stage, mut said) = verdict();
+    said.events.extend(said.events.clone());
+    assert_eq!(stage.look(&said), Err(Invariant::SecondVerdict));
+
+    let (mut stage, said) = verdict();
+    assert_eq!(stage.look(&said), Ok(0));
+    let again = Said {
+        events: said.events,
+        ..nothing(s(20))
+    };
+    assert_eq!(stage.look(&again), Err(Invariant::SecondVerdict));
+}
+
+/// A second verdict is not right either while the RST of the first waits in the socket.
+#[test]
+fn second_verdict_before_the_reset_has_left() {
+    let mut stage = Stage::new(config());
+    stage.port.set_room(Room::NoneToTransmit);
+    for after in [10, 12, 14] {
+        stage.honest(s(after), &[]);
+    }
+    let said = stage.poll(s(16), &[]);
+    assert_eq!(stage.look(&said), Ok(0));
+    assert!(stage.socket().remote_endpoint().is_some());
+    let again = Said {
+        events: said.events,
+        ..nothing(s(20))
+    };
+    assert_eq!(stage.look(&again), Err(Invariant::SecondVerdict));
+}
+
+/// A handle has its verdict on each of its connections, with the same ends too.
+#[test]
+fn another_connection_has_its_own_verdict() {
+    let (mut stage, said) = verdict();
+    assert_eq!(stage.look(&said), Ok(0));
+    stage.open(s(20));
+    for after in [30, 32, 34] {
+        assert_eq!(stage.honest(s(after), &[]), 1);
+    }
+    let said = stage.poll(s(36), &[]);
+    assert!(!said.events.is_empty());
+    assert_eq!(stage.look(&said), Ok(0));
+}
+
+/// A deadline of ours may be past once, and not twice in a row.
+#[test]
+fn deadline_in_the_past() {
+    for after in [s(10), s(11)] {
+        let mut stage = Stage::new(config());
+        let (deadline, now) = (at(s(10)), at(after));
+        let late = nothing(after);
+        assert_eq!(stage.look(&late), Ok(0));
+        let past = Err(Invariant::DeadlineInThePast { deadline, now });
+        assert_eq!(stage.look(&late), past);
+    }
+
+    let mut stage = Stage::new(config());
+    let late = nothing(s(11));
+    assert_eq!(stage.look(&late), Ok(0));
+    stage.honest(s(11), &[]);
+    let late = nothing(s(13));
+    assert_eq!(stage.look(&late), Ok(0));
+}
+
+/// A deadline that is still to come is not past.
+#[test]
+fn deadline_to_come() {
+    let mut stage = Stage::new(config());
+    for _ in 0..3 {
+        let early = nothing(just_before(s(10)));
+        assert_eq!(stage.look(&early), Ok(0));
+    }
+}
+
+/// After the clock was set back, nobody can say whether a probe is early.
+#[test]
+fn clock_set_back() {
+    let (mut stage, said) = first_probe();
+    assert!(stage.look(&said.now(at(s(8)))).is_err());
+
+    let mut stage = Stage::new(config());
+    let before = nothing(s(9));
+    assert_eq!(stage.look(&before), Ok(0));
+    let said = stage.poll(s(10), &[]).now(at(s(8)));
+    assert_eq!(stage.look(&said), Ok(1));
+}
+
+/// Of two sockets with the same ends nothing is held against either.
+#[test]
+fn two_with_the_same_ends_are_let_be() {
+    let mut stage = Stage::new(config());
+    let other = stage.host.add_tcp_socket(64, 64);
+    let (iface, sockets) = (&mut stage.host.iface, &mut stage.host.sockets);
+    let socket = sockets.get_mut::<tcp::Socket<'_>>(other);
+    let remote = (PEER, PEER_PORT);
+    socket.connect(iface.context(), remote, HOST_PORT).unwrap();
+    let mut said = nothing(s(1));
+    said.sent.push(stage.probe());
+    assert_eq!(stage.look(&said), Ok(0));
+    // Nor after a SYN, which may be the other's.
+    let mut syn = stage.segment();
+    (syn.src_addr, syn.dst_addr) = (HOST, PEER);
+    (syn.src_port, syn.dst_port) = (HOST_PORT, PEER_PORT);
+    syn.syn = true;
+    let mut said = stage.poll(s(10), &[]);
+    said.sent = vec![syn.emit(None)];
+    assert_eq!(stage.look(&said), Ok(0));
+}
