@@ -154,11 +154,10 @@ impl Account {
             // Another connection, with the same ends.
             *self = Self {
                 stats: self.stats,
+                // It may be the other's.
                 is_doubled: self.is_doubled,
                 first: Some(segment.seq),
                 snd_una: Some(segment.seq),
-                // It may be the other's.
-                is_doubled: self.is_doubled,
                 ..Self::new(self.handle, self.local, self.remote)
             };
         }
