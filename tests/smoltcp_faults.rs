@@ -215,11 +215,11 @@ fn data_written_while_learning_is_not_swallowed() {
     t.at(s(110) + ms(500));
     t.write(10);
     t.script().is_neighbor = true;
-    t.until(s(111) + ms(20));
+    t.until(s(111) + ms(520));
     t.skip();
-    t.at(s(111) + ms(20)).data(1);
+    t.at(s(111) + ms(520)).data(1);
     t.peer().window = 100;
-    t.at(112);
+    t.at(113);
     assert_eq!(t.peer().received, [b'w'; 10]);
 }
 

@@ -37,13 +37,18 @@ impl Lan {
     /// All connections open, and kept alive: idle two minutes, which is longer than smoltcp remembers
     /// a neighbour, five probes ten seconds apart.
     fn with_peers(count: u8) -> Self {
+        Self::with_peers_and_strangers(count, 0)
+    }
+
+    /// The same, and some neighbours that nobody has talked to yet.
+    fn with_peers_and_strangers(count: u8, strangers: u8) -> Self {
         let mut world = World::new(1);
         let wire = || Conditions::ideal().latency(Duration::from_millis(1));
         let switch = world.add("switch", Switch::new());
         let device = world.add("device", Host::ethernet(IpCidr::new(address(1), 24)));
         world.link(device, switch, wire()).unwrap();
         let mut peers = Vec::new();
-        for last in 2..2 + count {
+        for last in 2..2 + count + strangers {
             let peer = world.add("peer", Peer::ethernet(address(last)));
             world.link(peer, switch, wire()).unwrap();
             peers.push(peer);
@@ -104,7 +109,11 @@ fn dead_neighbors_do_not_starve_a_live_one() {
     }
     lan.world.run_for(secs(600)).unwrap();
     assert!((0..3).all(|index| lan.is_given_up(index)));
-    assert!(lan.is_open(3) && lan.state(3) == Some(State::Armed));
+    assert!(
+        lan.is_open(3) && lan.state(3) == Some(State::Armed),
+        "{}",
+        lan.world.trace().text()
+    );
 }
 
 /// The order in which they were enabled makes no difference.
@@ -143,6 +152,29 @@ fn waiting_syn_does_not_starve_probes() {
     lan.connect(77);
     lan.world.run_for(secs(3600)).unwrap();
     assert!(lan.is_open(0) && lan.state(0) == Some(State::Armed));
+}
+
+/// While dead neighbours are being probed, the application reaches one that is alive.
+#[test]
+fn probes_do_not_starve_the_application() {
+    for millis in [0, 100, 300, 500, 700, 999] {
+        let mut lan = Lan::with_peers_and_strangers(2, 1);
+        lan.world.crash(lan.peers[0]).unwrap();
+        lan.world.crash(lan.peers[1]).unwrap();
+        let probing = secs(130) + Duration::from_millis(millis);
+        lan.world.run_for(probing).unwrap();
+        assert!((0..2).all(|index| matches!(lan.state(index), Some(State::Probing { .. }))));
+        let handle = lan.connect(4);
+        lan.world.run_for(secs(5)).unwrap();
+        let device = lan.device;
+        let state = lan.world[device].tcp(handle).state();
+        assert_eq!(
+            state,
+            tcp::State::Established,
+            "{millis} ms\n{}",
+            lan.world.trace().text().last(60)
+        );
+    }
 }
 
 /// A dead neighbour is still given up at the exact time, its attempts unsent.

@@ -207,9 +207,7 @@ impl Plan {
         let config = draw_config(rng, weather, ethernet);
         let road = draw_road(rng, weather, ethernet, config.idle());
         let ipv6 = coin(rng) && !matches!(road, Road::Nat(_));
-        // Whoever asks for an address before each segment begins anew with the luck each time.
-        let asks_often = ethernet && traffic != Traffic::Silent;
-        let loss = draw_loss(rng, weather, &config, asks_often)?;
+        let loss = draw_loss(rng, weather, &config, ethernet)?;
         let mut conditions = Conditions::ideal()
             .latency(draw(rng, 0..=80, Duration::from_millis))
             .jitter(draw(rng, 0..=20, Duration::from_millis));
@@ -651,13 +649,12 @@ fn draw_traffic(rng: &mut Rng) -> Traffic {
 /// A configuration that the weather can be borne with.
 ///
 /// If neither direction loses more than one frame in a row, 4 probes are enough
-/// ([`Loss::at_most_in_a_row`]); on an Ethernet both ends may have to ask for each other's address
-/// in between, which lets the luck begin anew each time. Two probes within a second are too few for
-/// any peer: smoltcp answers only one of them, and that only if it knows where to.
+/// ([`Loss::at_most_in_a_row`]). Two probes within a second are too few for any peer: smoltcp answers
+/// only one of them, and that only if it knows where to.
 fn draw_config(rng: &mut Rng, weather: Weather, ethernet: bool) -> Config {
     let (interval, count, timeout) = match weather {
         Weather::Calm => (2..=20, 3..=9, 20..=600),
-        Weather::Bounded if ethernet => (5..=20, 12..=20, 400..=900),
+        Weather::Bounded if ethernet => (5..=20, 5..=20, 400..=900),
         Weather::Bounded => (2..=20, 5..=10, 400..=900),
         Weather::Wild => (2..=20, 2..=9, 5..=300),
     };
@@ -680,15 +677,14 @@ fn draw_loss(
     rng: &mut Rng,
     weather: Weather,
     config: &Config,
-    asks_often: bool,
+    ethernet: bool,
 ) -> Result<Loss, SimError> {
     let percent =
         |rng: &mut Rng, range| Ratio::percent(u32::try_from(rng.within(range)).unwrap_or(0));
     Ok(match (weather, rng.below(4)) {
         (Weather::Calm, _) | (Weather::Wild, 0) => Loss::None,
-        (Weather::Bounded, 0 | 1) if !asks_often => {
-            Loss::at_most_in_a_row(percent(rng, 1..=60)?, 1)
-        }
+        // On an Ethernet questions for addresses come between, and the luck begins anew.
+        (Weather::Bounded, 0 | 1) if !ethernet => Loss::at_most_in_a_row(percent(rng, 1..=60)?, 1),
         (Weather::Bounded, _) => {
             // A probe falls between any two outages, and before the verdict.
             let interval = config.interval();

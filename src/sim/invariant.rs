@@ -82,6 +82,13 @@ pub enum Invariant {
         /// For how long it has to be.
         least: Duration,
     },
+    /// No verdict that fell due while nobody polled: one more probe first (K9).
+    VerdictAfterGap {
+        /// When it fell due.
+        due: Instant,
+        /// When it was given.
+        at: Instant,
+    },
     /// Exactly one verdict (K14).
     SecondVerdict,
     /// After serving, no deadline of ours is past, or at least not twice in a row (K13).
@@ -159,6 +166,12 @@ impl fmt::Display for Invariant {
                     "a verdict after {silent_for:?} of silence, not {least:?}"
                 )
             }
+            Self::VerdictAfterGap { due, at } => write!(
+                f,
+                "a verdict that fell due at {} µs was given at {} µs, and no probe was sent between",
+                due.as_micros(),
+                at.as_micros()
+            ),
             Self::SecondVerdict => f.write_str("a second verdict"),
             Self::DeadlineInThePast { deadline, now } => write!(
                 f,

@@ -211,7 +211,6 @@ impl Watch {
         }
         self.last_now = Some(view.now);
         self.open_accounts(view.sockets);
-        self.mark_doubles();
         for segment in segments(view.medium, received) {
             let ends = (endpoint_dst(&segment), endpoint_src(&segment));
             if let Some(account) = self.account_mut(ends) {
@@ -286,10 +285,12 @@ impl Watch {
 
     /// One account for each socket that has, or just had, a connection, in the order of the sockets.
     fn open_accounts(&mut self, sockets: &SocketSet<'static>) {
-        let mut old = core::mem::take(&mut self.accounts);
+        let old = core::mem::take(&mut self.accounts);
+        let mut old = old.into_iter().peekable();
+        let mut is_new = false;
         for (handle, socket) in sockets.iter() {
-            let known = old.iter().position(|account| account.handle == handle);
-            let known = known.map(|index| old.swap_remove(index));
+            while old.next_if(|account| account.handle < handle).is_some() {}
+            let known = old.next_if(|account| account.handle == handle);
             let socket = tcp::Socket::downcast(socket);
             let is_open = socket.is_some_and(is_synchronised);
             let ends =
@@ -300,13 +301,19 @@ impl Watch {
                     Some(account)
                 }
                 (Some(account), Some(ends)) if account.is_of(ends) => Some(account),
-                (_, Some((local, remote))) => Some(Account::new(handle, local, remote)),
+                (_, Some((local, remote))) => {
+                    is_new = true;
+                    Some(Account::new(handle, local, remote))
+                }
                 (None, None) => None,
             };
             self.accounts.extend(account.map(|account| Account {
                 was_open: account.was_open || is_open,
                 ..account
             }));
+        }
+        if is_new {
+            self.mark_doubles();
         }
     }
 
@@ -352,7 +359,7 @@ fn check(
     let uncounted = candidates.get(counted..).unwrap_or_default();
     check_unbidden(account, view, uncounted)?;
     let mut probes = Vec::new();
-    let is_busy = is_busy(view.sockets, handle);
+    let is_busy = sent > 0 && is_busy(view.sockets, handle);
     for number in 0..sent {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let segment = candidates.get(index).ok_or(Invariant::ProbeNotSent)?;
@@ -415,12 +422,13 @@ fn check_unbidden(
     view: &View<'_>,
     candidates: &[&Segment],
 ) -> Result<Vec<Probe>, Invariant> {
+    if candidates.is_empty() || !account.was_open || !account.is_quiet() {
+        return Ok(Vec::new());
+    }
     let socket = socket_of(view.sockets, account.handle);
     let is_smoltcps = socket.is_some_and(|socket| socket.keep_alive().is_some());
-    let is_suspicious =
-        !candidates.is_empty() && account.was_open && account.is_quiet() && !is_smoltcps;
     // A sender that has just gone back to retransmit has forgotten that it sent.
-    if is_suspicious && !is_busy(view.sockets, account.handle) {
+    if !is_smoltcps && !is_busy(view.sockets, account.handle) {
         return Err(Invariant::ProbeUnbidden);
     }
     Ok(Vec::new())
@@ -478,6 +486,26 @@ fn check_verdict(
     }
     if verdict.cause == Cause::KeepAlive {
         check_attempts(account, config, verdict)?;
+        check_gap(account, config, verdict, now)?;
+    }
+    Ok(())
+}
+
+/// A verdict that fell due more than an interval ago fell due in a gap: then one more probe is sent
+/// first. When an attempt that never left fell due is not known here.
+fn check_gap(
+    account: &Account,
+    config: &Config,
+    verdict: &Verdict,
+    now: Instant,
+) -> Result<(), Invariant> {
+    let is_spared = verdict.unanswered > config.count();
+    let last = account.last_probe.filter(|_| account.has_same_config);
+    if let Some(last) = last.filter(|_| verdict.unsent == 0 && !is_spared) {
+        let due = last.saturating_add(config.interval());
+        if now > due.saturating_add(config.interval()) {
+            return Err(Invariant::VerdictAfterGap { due, at: now });
+        }
     }
     Ok(())
 }

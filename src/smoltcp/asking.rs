@@ -22,6 +22,8 @@ pub(super) struct Asking {
     is_our_turn: bool,
     /// The stack was refused since it asked last. Until then it is to have its chance.
     yields_until: Instant,
+    /// No question leaves before: whoever tries then does no harm.
+    silent_until: Instant,
 }
 
 impl Asking {
@@ -31,6 +33,7 @@ impl Asking {
             on_behalf_of: None,
             is_our_turn: false,
             yields_until: Instant::ZERO,
+            silent_until: Instant::ZERO,
         }
     }
 
@@ -49,10 +52,14 @@ impl Asking {
         self.is_our_turn = false;
     }
 
-    /// Whether what has been refused already should wait, because the stack was refused too.
+    /// Whether what has been refused already has to wait, because it might ask where it is the stack's
+    /// turn to.
     pub(super) fn yields(&self, now: Instant) -> bool {
+        let is_silent = now < self.silent_until;
         // No longer than that from now, should the clock have stepped back.
-        now <= self.yields_until && self.yields_until <= now.plus_micros(SILENCE_MICROS)
+        let is_stacks_turn =
+            now <= self.yields_until && self.yields_until <= now.plus_micros(SILENCE_MICROS);
+        is_stacks_turn && !self.is_our_turn && !is_silent
     }
 
     pub(super) const fn set_on_behalf_of(&mut self, slot: Option<usize>) {
@@ -61,7 +68,8 @@ impl Asking {
 
     /// A question has left.
     #[cold]
-    pub(super) const fn handle_question(&mut self) {
+    pub(super) const fn handle_question(&mut self, now: Instant) {
+        self.silent_until = now.plus_micros(SILENCE_MICROS);
         self.is_our_turn = self.on_behalf_of.is_none();
         if let Some(slot) = self.on_behalf_of {
             self.turn = slot.saturating_add(1);

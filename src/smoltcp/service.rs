@@ -68,7 +68,9 @@ impl<const N: usize> Table<N> {
         // What smoltcp cannot send at once it goes on asking to send, so it is not asked for
         // anything while there is no room.
         let has_room = device.transmit(now).is_some();
-        if self.follow_sockets(iface, sockets, has_room) {
+        let mut is_learning = self.follow_sockets(iface, sockets);
+        is_learning |= self.ask_numbers(has_room, now, iface, device, sockets);
+        if is_learning {
             let table = RefCell::new(&mut *self);
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
         }
@@ -77,21 +79,16 @@ impl<const N: usize> Table<N> {
             // The RST has to be out before the application can reuse the socket.
             let table = RefCell::new(&mut *self);
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
-            self.follow_sockets(iface, sockets, false);
+            self.follow_sockets(iface, sockets);
         }
         self.settle_token();
         self.plan();
         changed
     }
 
-    /// Brings the slots up to date with their sockets. Returns whether smoltcp was asked for a
-    /// segment that is to be read.
-    fn follow_sockets(
-        &mut self,
-        iface: &Interface,
-        sockets: &mut SocketSet<'_>,
-        may_ask: bool,
-    ) -> bool {
+    /// Brings the slots up to date with their sockets. Returns whether there is a segment that
+    /// smoltcp was asked for and that is still to be read.
+    fn follow_sockets(&mut self, iface: &Interface, sockets: &mut SocketSet<'_>) -> bool {
         let mut is_learning = false;
         let mut moved = false;
         let now = self.now;
@@ -108,9 +105,6 @@ impl<const N: usize> Table<N> {
                 return false;
             };
             moved |= follow(slot, socket, iface, now);
-            if may_ask {
-                ask(slot, socket, now);
-            }
             if slot.marks.has(Marks::LEARNING) {
                 is_learning = true;
             } else if slot.marks.has(Marks::DROPPED) {
@@ -126,6 +120,57 @@ impl<const N: usize> Table<N> {
         is_learning
     }
 
+    /// Has smoltcp build a segment, to be read, when a round of probes begins: the numbers may not be
+    /// known, if nothing of ours has passed since we watch, nor may they be right, if something has
+    /// passed that was not seen because the interface was polled past us. Returns whether it was
+    /// asked for any.
+    ///
+    /// smoltcp's own keep-alive does no harm, and the tap does not let it out. Set and cleared again
+    /// at once, it is sent exactly once. But if it could not leave at once, smoltcp would go on
+    /// asking for the neighbour, and keep everybody else from that: so whether it can is tried first.
+    fn ask_numbers<D: Device + ?Sized>(
+        &mut self,
+        has_room: bool,
+        now: time::Instant,
+        iface: &mut Interface,
+        device: &mut D,
+        sockets: &mut SocketSet<'_>,
+    ) -> bool {
+        let asked = self.each_in_turn(sockets, |table, position, socket| {
+            let at = table.now;
+            let Some(slot) = table.slots.get_mut(position) else {
+                return false;
+            };
+            let is_fresh = slot.marks.has(Marks::FRESH);
+            let wants = wants_numbers(slot, socket, at);
+            if has_room {
+                slot.marks.clear(Marks::FRESH);
+            }
+            if !wants {
+                slot.marks.clear(Marks::UNASKED);
+                return false;
+            }
+            // Right after a handshake the neighbour is known, and without Ethernet there is none.
+            let is_certain = is_fresh || table.link != Link::Ethernet;
+            let could =
+                has_room && (is_certain || table.could_send(position, now, iface, device, socket));
+            let Some(slot) = table.slots.get_mut(position) else {
+                return false;
+            };
+            if could {
+                socket.set_keep_alive(Some(ANY_INTERVAL));
+                socket.set_keep_alive(None);
+                slot.marks.clear(Marks::UNASKED);
+                slot.marks.set(Marks::LEARNING);
+            } else {
+                slot.marks.set(Marks::UNASKED);
+            }
+            could
+        });
+        self.is_learning |= asked;
+        asked
+    }
+
     /// Serves whoever is due, and whoever has a probe waiting, beginning with whose turn it is.
     /// Returns whether anyone was given up, and their sockets aborted.
     fn serve_timers<D: Device + ?Sized>(
@@ -136,20 +181,13 @@ impl<const N: usize> Table<N> {
         sockets: &mut SocketSet<'_>,
     ) -> bool {
         let is_stalled = self.is_stalled;
-        let turn = self.asking.turn();
-        let mut gave_up = self.each_socket(turn.., sockets, |table, position, socket| {
+        self.each_in_turn(sockets, |table, position, socket| {
             table.serve_one(position, socket, is_stalled, now, iface, device)
-        });
-        if turn > 0 {
-            gave_up |= self.each_socket(..turn, sockets, |table, position, socket| {
-                table.serve_one(position, socket, is_stalled, now, iface, device)
-            });
-        }
-        gave_up
+        })
     }
 
-    /// Offers once more what waits for a neighbour's address, before the stack asks for another's.
-    /// Nobody is given up here: what has been received has not been looked at yet.
+    /// Asks for the neighbours for whose addresses probes wait, before the stack asks for another's.
+    /// Nothing else leaves: what has been received has not been looked at yet, and may be an answer.
     #[cold]
     pub(super) fn ask_first<D: Device + ?Sized>(
         &mut self,
@@ -158,17 +196,30 @@ impl<const N: usize> Table<N> {
         device: &mut D,
         sockets: &mut SocketSet<'_>,
     ) {
-        let turn = self.asking.turn();
-        let mut offer = |table: &mut Self, position: usize, socket: &mut tcp::Socket<'_>| {
-            table.offer_again(position, socket, now, iface, device)
-        };
-        let mut is_anyone_waiting = self.each_socket(turn.., sockets, &mut offer);
-        if turn > 0 {
-            is_anyone_waiting |= self.each_socket(..turn, sockets, &mut offer);
-        }
+        let is_anyone_waiting = self.each_in_turn(sockets, |table, position, socket| {
+            let slot = table.slots.get(position);
+            let waits = slot.is_some_and(|slot| slot.machine.is_wanting()) && !is_busy(socket);
+            if waits {
+                table.could_send(position, now, iface, device, socket);
+            }
+            waits
+        });
         if !is_anyone_waiting {
             self.asking.pass();
         }
+    }
+
+    /// Does something with each socket that has a slot, beginning with whose turn it is to ask.
+    /// Returns whether it was true of any.
+    fn each_in_turn(
+        &mut self,
+        sockets: &mut SocketSet<'_>,
+        mut act: impl FnMut(&mut Self, usize, &mut tcp::Socket<'_>) -> bool,
+    ) -> bool {
+        let turn = self.asking.turn();
+        let later = self.each_socket(turn.., sockets, &mut act);
+        let sooner = turn > 0 && self.each_socket(..turn, sockets, &mut act);
+        later || sooner
     }
 
     /// Does something with each socket that has a slot, among those slots. Returns whether it was
@@ -229,6 +280,7 @@ impl<const N: usize> Table<N> {
         let must_yield = slot.machine.is_wanting() && self.asking.yields(at);
         if let Some((probe, route)) = serve_timer(slot, socket, at, is_stalled)
             && !must_yield
+            && !slot.marks.has(Marks::UNASKED)
         {
             self.send_probe(position, probe, &route, now, iface, device);
         }
@@ -241,30 +293,6 @@ impl<const N: usize> Table<N> {
             socket.abort();
         }
         is_given_up
-    }
-
-    /// Offers a probe that could not leave, if there is one. Returns whether there was.
-    fn offer_again<D: Device + ?Sized>(
-        &mut self,
-        position: usize,
-        socket: &tcp::Socket<'_>,
-        now: time::Instant,
-        iface: &mut Interface,
-        device: &mut D,
-    ) -> bool {
-        let at = self.now;
-        let Some(slot) = self.slots.get_mut(position) else {
-            return false;
-        };
-        if !slot.machine.is_wanting() || is_busy(socket) {
-            return false;
-        }
-        let tcb = slot.flow.tcb(false);
-        let probe = tcb.and_then(|tcb| slot.machine.poll_transmit(at, &tcb));
-        if let (Some(probe), Some(route)) = (probe, route(socket)) {
-            self.send_probe(position, probe, &route, now, iface, device);
-        }
-        true
     }
 
     fn send_probe<D: Device + ?Sized>(
@@ -311,9 +339,14 @@ impl<const N: usize> Table<N> {
         device: &mut D,
         socket: &tcp::Socket<'_>,
     ) -> bool {
+        let slot = self.slots.get(position);
+        let was_refused = slot.is_some_and(|slot| slot.machine.is_wanting());
         let Some(route) = route(socket) else {
             return false;
         };
+        if was_refused && self.asking.yields(self.now) {
+            return false;
+        }
         let probe = Probe::new(&unknown(false), ProbePayload::Empty);
         self.rehearsing = Some(position);
         let could = self.on_our_behalf(position, |table| {
@@ -412,26 +445,17 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
     moved
 }
 
-/// Has smoltcp build a segment, to be read, when a round of probes begins: the numbers may not be
-/// known, if nothing of ours has passed since we watch, nor may they be right, if something has
-/// passed that was not seen because the interface was polled past us.
-///
-/// smoltcp's own keep-alive does no harm, and the tap does not let it out. Set and cleared again
-/// at once, it is sent exactly once.
-fn ask(slot: &mut Slot, socket: &mut tcp::Socket<'_>, now: Instant) {
+/// Whether smoltcp has to be asked for the numbers of this connection now.
+fn wants_numbers(slot: &Slot, socket: &tcp::Socket<'_>, now: Instant) -> bool {
     let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
+    let is_late = slot.marks.has(Marks::UNASKED) && (is_due || slot.machine.is_wanting());
     let is_wanted = if slot.flow.is_known() {
         is_due && slot.machine.state() == State::Armed
     } else {
         // What came with the handshake is about to be acknowledged, and that tells as well.
         is_due || slot.marks.has(Marks::FRESH) && socket.recv_queue() == 0
     };
-    slot.marks.clear(Marks::FRESH);
-    if is_wanted && !is_busy(socket) && socket.keep_alive().is_none() {
-        socket.set_keep_alive(Some(ANY_INTERVAL));
-        socket.set_keep_alive(None);
-        slot.marks.set(Marks::LEARNING);
-    }
+    (is_wanted || is_late) && !is_busy(socket) && socket.keep_alive().is_none()
 }
 
 fn how_it_ended(slot: &Slot, state: tcp::State, iface: &Interface) -> Ended {

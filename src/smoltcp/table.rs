@@ -74,6 +74,9 @@ impl Marks {
     /// The handshake is just over: smoltcp can be asked for the numbers while the neighbour's
     /// address is certainly known.
     pub(super) const FRESH: u16 = 1 << 11;
+    /// smoltcp is to be asked for the numbers before the next probe leaves, and could not have told
+    /// yet: the neighbour's address was not known, or there was no room.
+    pub(super) const UNASKED: u16 = 1 << 12;
     /// The configuration was replaced since the last poll, at a time that is not known.
     pub(super) const RECONFIGURED: u16 = 1 << 10;
     /// The user timeout runs from a moment to come, at which a blocked retransmission is certain.
@@ -438,7 +441,7 @@ impl<const N: usize> Table<N> {
         }
         let Some(tcp) = TcpFrame::find(self.link, frame) else {
             if !is_reply && is_neighbor_query(self.link, frame) {
-                self.asking.handle_question();
+                self.asking.handle_question(self.now);
                 self.note_stall();
             }
             return;

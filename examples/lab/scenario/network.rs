@@ -143,7 +143,7 @@ pub(super) const SWITCH: Scenario = Scenario {
     shows: "\
 Two connections of one device, and one keep-alive for each. The one whose peer is silent is given
 up, and the other one, probed all the while, is not.",
-    config: keep_alive(30, 10, 5),
+    config: keep_alive(120, 10, 5),
     needs: nothing,
     play: switch,
 };

@@ -486,6 +486,23 @@ fn verdict_without_attempts() {
     }
 }
 
+/// A verdict that is an interval late was not missed, and one that is later was: it is right only if
+/// another probe was sent first.
+#[test]
+fn verdict_after_a_gap() {
+    let due = at(s(16));
+    for (late, right) in [
+        (s(2), Ok(0)),
+        (s(2) + Duration::from_micros(1), Err(())),
+        (s(3600), Err(())),
+    ] {
+        let (mut stage, said) = verdict();
+        let now = due.saturating_add(late);
+        let right = right.map_err(|()| Invariant::VerdictAfterGap { due, at: now });
+        assert_eq!(stage.look(&said.now(now)), right);
+    }
+}
+
 /// A verdict tells of as many probes as have left, and not of one more.
 #[test]
 fn verdict_miscounts() {
