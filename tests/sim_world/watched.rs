@@ -164,6 +164,7 @@ fn violations_are_one_line_each() {
             count: 3,
         },
         Invariant::VerdictMiscounts { told: 4, sent: 3 },
+        Invariant::VerdictAfterGap { due: at, at },
         Invariant::VerdictTooEarly {
             silent_for: s(15),
             least: s(16),
