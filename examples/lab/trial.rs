@@ -99,6 +99,7 @@ pub(crate) struct Plan {
     road: Road,
     pub(crate) config: Config,
     connections: usize,
+    timestamps: bool,
     traffic: Traffic,
     loss: Loss,
     /// The loss in the end, in percent.
@@ -133,6 +134,7 @@ impl fmt::Display for Plan {
             road,
             config,
             connections,
+            timestamps,
             traffic,
             loss,
             final_loss,
@@ -145,9 +147,11 @@ impl fmt::Display for Plan {
         let version = if *ipv6 { 6 } else { 4 };
         write!(
             f,
-            "seed {seed}: {weather:?}, IPv{version} over {medium}, {road}, {connections} connections, \
+            "seed {seed}: {weather:?}, IPv{version} over {medium}, {road}, {connections} connections\
+             {}, \
              idle {:?}, interval {:?}, count {}, user timeout {:?}, {traffic:?}, {loss:?}, \
              {safety:?} of faults, then {death:?} at {final_loss} % loss",
+            if *timestamps { " with timestamps" } else { "" },
             config.idle(),
             config.interval(),
             config.count(),
@@ -204,7 +208,7 @@ impl Plan {
             .unwrap_or(&Weather::Wild);
         let ethernet = coin(rng);
         let traffic = draw_traffic(rng);
-        let config = draw_config(rng, weather, ethernet);
+        let config = draw_config(rng, weather, ethernet, traffic);
         let road = draw_road(rng, weather, ethernet, config.idle());
         let ipv6 = coin(rng) && !matches!(road, Road::Nat(_));
         let loss = draw_loss(rng, weather, &config, ethernet)?;
@@ -236,9 +240,13 @@ impl Plan {
                 } => 1,
                 _ => usize::try_from(rng.within(1..=4)).unwrap_or(1),
             },
+            timestamps: coin(rng),
             traffic,
             loss,
-            final_loss: u32::try_from(rng.within(0..=40)).unwrap_or(0),
+            // None at all in half of them: then the verdict is exact.
+            final_loss: u32::try_from(rng.within(0..=80))
+                .unwrap_or(0)
+                .saturating_sub(40),
             conditions,
             storm,
             safety: draw(rng, 600..=4 * 3600, secs),
@@ -258,14 +266,15 @@ impl Plan {
     fn detection(&self) -> Duration {
         let config = &self.config;
         let detection = config.detection_time();
-        // A clock may be slow by a thousandth. Where the neighbour lives on though the peer is dead,
-        // each attempt may have to wait for its address, for an interval at most (K4).
+        // A clock may be slow by a thousandth. Where the neighbour lives on though the peer is dead, or
+        // was lost before that, each attempt may have had to wait for its address, for an interval at
+        // most (K4).
         let drift = detection / 1000;
-        let detection = match self.road {
-            Road::Nat(_) if self.ethernet => {
-                detection + config.interval() * u32::from(config.count())
-            }
-            _ => detection,
+        let is_neighbor_slow = matches!(self.road, Road::Nat(_)) || self.final_loss > 0;
+        let detection = if self.ethernet && is_neighbor_slow {
+            detection + config.interval() * u32::from(config.count())
+        } else {
+            detection
         };
         match (self.traffic, config.user_timeout()) {
             (Traffic::Silent, _) | (_, None) => detection + drift + SLACK,
@@ -285,6 +294,11 @@ impl Plan {
             Traffic::Stuffed { every } => script.send_every(every, 100),
             Traffic::Silent | Traffic::Server { .. } => script,
         };
+        let script = if self.timestamps {
+            script.timestamps()
+        } else {
+            script
+        };
         script.sockets(self.connections)
     }
 
@@ -294,6 +308,11 @@ impl Plan {
             Traffic::Server { every, octets } => script.send_every(every, octets),
             Traffic::Stuffed { .. } => script.without_reading(),
             Traffic::Silent | Traffic::Client { .. } => script,
+        };
+        let script = if self.timestamps {
+            script.timestamps()
+        } else {
+            script
         };
         script.sockets(self.connections + 2)
     }
@@ -651,7 +670,7 @@ fn draw_traffic(rng: &mut Rng) -> Traffic {
 /// If neither direction loses more than one frame in a row, 4 probes are enough
 /// ([`Loss::at_most_in_a_row`]). Two probes within a second are too few for any peer: smoltcp answers
 /// only one of them, and that only if it knows where to.
-fn draw_config(rng: &mut Rng, weather: Weather, ethernet: bool) -> Config {
+fn draw_config(rng: &mut Rng, weather: Weather, ethernet: bool, traffic: Traffic) -> Config {
     let (interval, count, timeout) = match weather {
         Weather::Calm => (2..=20, 3..=9, 20..=600),
         Weather::Bounded if ethernet => (5..=20, 5..=20, 400..=900),
@@ -662,13 +681,21 @@ fn draw_config(rng: &mut Rng, weather: Weather, ethernet: bool) -> Config {
     let interval = draw(rng, interval, secs);
     let count = u8::try_from(rng.within(count)).unwrap_or(u8::MAX);
     let timeout = draw(rng, timeout, secs);
+    // Without a user timeout whoever is busy is never given up.
+    let has_timeout = traffic != Traffic::Silent || coin(rng);
     let payload = if coin(rng) {
         ProbePayload::Empty
     } else {
         ProbePayload::GarbageOctet
     };
     Config::new(idle, interval, count)
-        .and_then(|config| config.with_user_timeout(timeout))
+        .and_then(|config| {
+            if has_timeout {
+                config.with_user_timeout(timeout)
+            } else {
+                Ok(config)
+            }
+        })
         .unwrap_or(Config::DEFAULT)
         .with_payload(payload)
 }
