@@ -526,14 +526,29 @@ impl<const N: usize> Table<N> {
         let Some(tcp) = TcpFrame::find(self.link, frame) else {
             return false;
         };
-        let Some(position) = self.find(&tcp.sent_key()) else {
-            return false;
-        };
-        let is_intercepted = self.rehearsing == Some(position) || self.learn(position, &tcp);
+        let key = tcp.sent_key();
+        let is_intercepted = self.is_rehearsal(&key)
+            || self
+                .find_learning(&key)
+                .is_some_and(|position| self.learn(position, &tcp));
         if is_intercepted {
             self.device.offered = false;
         }
         is_intercepted
+    }
+
+    fn is_rehearsal(&self, key: &Key) -> bool {
+        let slot = self
+            .rehearsing
+            .and_then(|position| self.slots.get(position));
+        slot.is_some_and(|slot| slot.key == *key)
+    }
+
+    /// The connection with that four-tuple that waits for a keep-alive of smoltcp's. There may be
+    /// another one with the same.
+    fn find_learning(&self, key: &Key) -> Option<usize> {
+        let is_it = |slot: &Slot| slot.marks.has(Marks::LEARNING) && slot.key == *key;
+        self.slots.iter().position(is_it)
     }
 
     /// Reads the numbers from smoltcp's own keep-alive. Returns whether it is one.
