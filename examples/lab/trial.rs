@@ -467,6 +467,10 @@ impl<'p> Trial<'p> {
         let at = *time.start();
         let (device, server, link) = (self.device.into(), self.server.into(), self.link);
         match self.plan.weather {
+            _ if rng.below(8) == 0 => {
+                let host = if coin(rng) { self.device } else { self.server };
+                change_options(world, rng, time, host, self.plan.config)
+            }
             Weather::Calm => calm_fault(world, rng, at, device, &self.plan.config),
             Weather::Bounded => clock_fault(world, rng, at, device),
             Weather::Wild => {
@@ -761,6 +765,37 @@ fn calm_fault(
         }
         _ => clock_fault(world, rng, at, device),
     }
+}
+
+/// An application that changes its mind: other options for a while, or none.
+fn change_options(
+    world: &mut World,
+    rng: &mut Rng,
+    time: RangeInclusive<Instant>,
+    host: Id<Host>,
+    config: Config,
+) -> Result<(), SimError> {
+    let (at, end) = time.into_inner();
+    let over = at.saturating_add(draw(rng, 1..=1800, secs)).min(end);
+    let other = match rng.below(3) {
+        0 => None,
+        1 => Config::new(config.idle() * 2, config.interval(), config.count()).ok(),
+        _ => Config::new(config.idle(), config.interval() * 2, config.count()).ok(),
+    };
+    let set = move |world: &mut World, config: Option<Config>| {
+        let host = &mut world[host];
+        let handles: Vec<SocketHandle> = host.tcp_sockets().map(|(handle, _)| handle).collect();
+        for handle in handles {
+            match config {
+                None => host.keep_alive.disable(handle),
+                // There was room for all of them before.
+                Some(config) => drop(host.keep_alive.enable(handle, config)),
+            }
+        }
+        Ok(())
+    };
+    world.at(at, move |world| set(world, other))?;
+    world.at(over, move |world| set(world, Some(config)))
 }
 
 /// Clocks that are not quite right.
