@@ -114,7 +114,10 @@ impl Note {
             }
             Happening::Unplugged => "unplugged".to_owned(),
             Happening::Repaired => "repaired".to_owned(),
-            Happening::Held => "holds what is sent".to_owned(),
+            Happening::Held { from: None } => "holds what is sent".to_owned(),
+            Happening::Held { from: Some(from) } => {
+                format!("holds what is sent away from {}", trace.name(*from))
+            }
             Happening::Released => "releases what it held".to_owned(),
             Happening::ConditionsChanged { from } => {
                 format!("other conditions away from {}", trace.name(*from))

@@ -182,8 +182,11 @@ pub enum Happening {
     Unplugged,
     /// The link passes everything again that its conditions let pass.
     Repaired,
-    /// Frames are held on the link.
-    Held,
+    /// Frames are held on the link: those from that node, or, if `None`, all.
+    Held {
+        /// From whom.
+        from: Option<NodeId>,
+    },
     /// And let go.
     Released,
     /// A direction's conditions changed.

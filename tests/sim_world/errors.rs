@@ -90,6 +90,7 @@ fn link_of_another_world_is_refused() {
     assert_eq!(world.unplug(link), refused);
     assert_eq!(world.repair(link), refused);
     assert_eq!(world.hold(link), refused);
+    assert_eq!(world.hold_oneway(link, a), refused);
     assert_eq!(world.release(link), refused);
     assert_eq!(world.set_conditions(link, a, Conditions::ideal()), refused);
     assert_eq!(world.lose_next(link, |_, _| true), refused);
@@ -104,6 +105,7 @@ fn direction_needs_a_node_on_the_link() {
     let far = line.world.add("far", Post::new());
     let refused = Err(SimError::NotOnLink { node: "far" });
     assert_eq!(line.world.partition_oneway(line.link, far), refused);
+    assert_eq!(line.world.hold_oneway(line.link, far), refused);
     let changed = line
         .world
         .set_conditions(line.link, far, Conditions::ideal());
