@@ -40,7 +40,7 @@ pub enum SimError {
         /// The denominator.
         whole: u32,
     },
-    /// A range whose end is before its start.
+    /// A range whose end is before its start, or that could be no time at all.
     EmptyRange,
     /// A rate of nothing per second.
     ZeroRate,
@@ -87,7 +87,7 @@ impl fmt::Display for SimError {
             Self::ImpossibleRatio { part, whole } => {
                 write!(f, "{part}/{whole} is not a ratio between 0 and 1")
             }
-            Self::EmptyRange => f.write_str("the range ends before it starts"),
+            Self::EmptyRange => f.write_str("the range ends before it starts, or is too short"),
             Self::ZeroRate => f.write_str("a rate must be at least one per second"),
             Self::NoSuchConnection => f.write_str("there is no connection of that number"),
             Self::Past { moment, now } => write!(

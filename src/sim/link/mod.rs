@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use ::smoltcp::phy::Medium;
 
-pub use self::loss::Loss;
+pub use self::loss::{Loss, Outages};
 pub use self::rate::Rate;
 
 use self::delay::{Delay, Order};
