@@ -250,9 +250,16 @@ impl Host {
     /// connection that was reset has none, though its RST may still wait to be sent.
     #[must_use]
     pub fn local_endpoint(&self, handle: SocketHandle) -> Option<IpEndpoint> {
+        let [local, _] = self.endpoints(handle)?;
+        Some(local)
+    }
+
+    /// Both ends of it, the local one first.
+    pub(super) fn endpoints(&self, handle: SocketHandle) -> Option<[IpEndpoint; 2]> {
         let mut sockets = self.tcp_sockets();
         let (_, socket) = sockets.find(|(of, _)| *of == handle)?;
-        socket.local_endpoint().filter(|_| socket.is_open())
+        let ends = [socket.local_endpoint()?, socket.remote_endpoint()?];
+        socket.is_open().then_some(ends)
     }
 
     /// All TCP sockets of the host.
