@@ -53,6 +53,11 @@ pub enum SimError {
         /// The world's time.
         now: Instant,
     },
+    /// A plan runs the world that carries it out.
+    Nested {
+        /// The world's time.
+        at: Instant,
+    },
     /// A node has turn after turn at the same moment: it asks for them and moves no frame, or it and
     /// another answer each other, and the frames take no time.
     Spins {
@@ -95,6 +100,11 @@ impl fmt::Display for SimError {
                 "{} µs is past: it is {} µs",
                 moment.as_micros(),
                 now.as_micros()
+            ),
+            Self::Nested { at } => write!(
+                f,
+                "a plan for {} µs runs the world that carries it out",
+                at.as_micros()
             ),
             Self::Spins { node, at } => write!(
                 f,

@@ -27,6 +27,7 @@ fn errors_are_one_line_each() {
         SimError::Past { moment, now },
         SimError::Spins { node: "a", at: now },
         SimError::EndlessPlans { at: now },
+        SimError::Nested { at: now },
     ] {
         let text = error.to_string();
         assert!(text.len() > 10 && !text.contains('\n'), "{text}");
@@ -224,6 +225,16 @@ fn node_that_spins_is_named() {
     assert_eq!(line.world.turns(greedy), Ok(1001));
 }
 
+/// A node with a pace asks for turns that take time, however many they are, and does not spin.
+#[test]
+fn node_with_a_pace_does_not_spin() {
+    let mut world = World::new(1);
+    let greedy = world.add("greedy", Greedy { left: u32::MAX });
+    world.set_pace(greedy, ms(10)).unwrap();
+    assert_eq!(world.run_for(s(60)), Ok(()));
+    assert_eq!(world.worst_idle_turns(greedy), Ok(1));
+}
+
 /// One that does so now and then is not, and how often is counted.
 #[test]
 fn node_that_stops_does_not_spin() {
@@ -298,4 +309,26 @@ fn plan_that_plans_itself_ends_the_run() {
     world.at(after(s(1)), again).unwrap();
     let result = world.run_until(after(s(2)));
     assert_eq!(result, Err(SimError::EndlessPlans { at: after(s(1)) }));
+}
+
+/// A plan does not run the world that carries it out: time would go backwards.
+#[test]
+fn plan_does_not_run_the_world() {
+    let runs: [fn(&mut World) -> Result<(), SimError>; 4] = [
+        |world| world.run_for(s(100)),
+        |world| world.run_before(after(s(100))),
+        |world| world.step(after(s(100))).map(drop),
+        |world| world.run_while(after(s(100)), |_| true).map(drop),
+    ];
+    for run in runs {
+        let mut line = line();
+        let a = line.a;
+        line.world[a].alarm = Some(after(s(50)));
+        line.world.at(after(s(1)), run).unwrap();
+        let refused = Err(SimError::Nested { at: after(s(1)) });
+        assert_eq!(line.world.run_for(s(10)), refused);
+        // The world goes on.
+        assert_eq!(line.world.run_until(after(s(60))), Ok(()));
+        assert_eq!(line.world[a].turns, [after(s(50))]);
+    }
 }

@@ -110,6 +110,32 @@ fn step_stays_if_nothing_happens_within_its_limit() {
     assert_eq!(line.world[line.a].turns, []);
 }
 
+/// `run_while` stops after the instant at which the condition holds no more, and says so.
+#[test]
+fn run_while_stops_when_it_may() {
+    let mut line = alarmed();
+    let a = line.a;
+    let stopped = line
+        .world
+        .run_while(after(s(9)), |world| world[a].turns.is_empty());
+    assert_eq!(stopped, Ok(true));
+    assert_eq!(line.world.now(), after(s(1)));
+    // Where it does not hold to begin with, nothing happens.
+    assert_eq!(line.world.run_while(after(s(9)), |_| false), Ok(true));
+    assert_eq!(line.world.now(), after(s(1)));
+}
+
+/// `run_while` is at its limit if the condition holds all the time.
+#[test]
+fn run_while_ends_at_its_limit() {
+    let mut line = alarmed();
+    assert_eq!(line.world.run_while(after(s(9)), |_| true), Ok(false));
+    assert_eq!(line.world.now(), after(s(9)));
+    assert_eq!(line.world[line.a].turns, [after(s(1))]);
+    let past = line.world.run_while(after(s(8)), |_| true);
+    assert!(matches!(past, Err(SimError::Past { .. })));
+}
+
 /// What is planned for an instant is done before any node has its turn then.
 #[test]
 fn plans_come_before_turns() {

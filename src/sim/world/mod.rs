@@ -39,6 +39,8 @@ enum Due {
 /// octets at the same microseconds, on every machine.
 pub struct World {
     now: Instant,
+    /// It is at work on what happens now.
+    is_running: bool,
     seed: u64,
     rng: Rng,
     slots: Vec<Slot>,
@@ -70,6 +72,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         Self {
             now: START,
+            is_running: false,
             seed,
             rng: Rng::new(seed),
             slots: Vec::new(),
@@ -151,11 +154,12 @@ impl World {
         Ok(end)
     }
 
-    /// Does something at a moment to come, before any node has its turn then.
+    /// Does something at a moment to come, before any node has its turn then. What it does takes
+    /// no time: it may plan, and [wake](Self::wake), but not run the world.
     ///
     /// # Errors
     ///
-    /// [`SimError::Past`].
+    /// [`SimError::Past`]. Later, whatever the plan returns.
     pub fn at(
         &mut self,
         moment: Instant,
@@ -207,7 +211,8 @@ impl World {
         Ok(self.slot(node.into())?.turns)
     }
 
-    /// The most turns in a row in which a node moved no frame and yet asked for another at once.
+    /// The most turns in a row, at one instant, in which a node moved no frame and yet asked for
+    /// another at once.
     ///
     /// # Errors
     ///

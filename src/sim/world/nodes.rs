@@ -176,7 +176,7 @@ impl World {
         self.set_clock(node.into(), what, |clock, _| clock.tick(tick))
     }
 
-    pub(super) fn set_clock(
+    fn set_clock(
         &mut self,
         id: NodeId,
         what: Happening,

@@ -20,6 +20,7 @@ const PATIENCE: u32 = 1_000;
 const TURNS_AT_ONE_INSTANT: u32 = 100_000;
 /// How many plans may be carried out between two turns.
 const PLANS_IN_A_ROW: u32 = 100_000;
+
 /// Running.
 impl World {
     /// The world's time. Each node's own [clock](Self::clock) may show another.
@@ -49,8 +50,9 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`SimError::Past`], [`SimError::Spins`] if a node does, [`SimError::EndlessPlans`] if plans
-    /// do, and [`SimError::Broken`] if something that has to hold does not.
+    /// [`SimError::Past`], [`SimError::Nested`] in a [plan](Self::at), [`SimError::Spins`] if a node
+    /// does, [`SimError::EndlessPlans`] if plans do, and [`SimError::Broken`] if something that has
+    /// to hold does not.
     pub fn run_until(&mut self, moment: Instant) -> Result<(), SimError> {
         self.run(moment, true)
     }
@@ -73,38 +75,90 @@ impl World {
         self.run(self.now.saturating_add(duration), true)
     }
 
+    /// Lets everything happen up to and at `limit`, but stops after the first instant at which
+    /// `goes_on` says no; it is asked before anything happens, too. Whether it has said no.
+    ///
+    /// ```
+    /// # use core::time::Duration;
+    /// # use smoltcp::wire::{IpAddress, IpCidr};
+    /// # use tcp_keepalive::sim::{Conditions, Host, Peer, SimError, World};
+    /// # let mut world = World::new(1);
+    /// # let device = world.add("device", Host::ip(IpCidr::new(IpAddress::v4(192, 0, 2, 1), 24)));
+    /// let limit = world.now().saturating_add(Duration::from_secs(3600));
+    /// let was_reported = world.run_while(limit, |world| world[device].events().is_empty())?;
+    /// # assert!(!was_reported);
+    /// # Ok::<(), SimError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`run_until`](Self::run_until).
+    pub fn run_while(
+        &mut self,
+        limit: Instant,
+        mut goes_on: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, SimError> {
+        self.require_future(limit)?;
+        while goes_on(self) {
+            if !self.step(limit)? {
+                self.now = limit;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Goes to the next instant at which anything happens, but not past `limit`, and lets it
     /// happen. Whether there was one.
     ///
     /// # Errors
     ///
-    /// As for [`run_until`](Self::run_until).
+    /// As for [`run_until`](Self::run_until), except that a limit that is past is none.
     pub fn step(&mut self, limit: Instant) -> Result<bool, SimError> {
         match self.next_wish() {
             Some(next) if next <= limit => {
-                self.now = next;
-                self.settle()?;
+                self.go_to(next)?;
                 Ok(true)
             }
             _ => Ok(false),
         }
     }
 
-    pub(super) fn run(&mut self, end: Instant, inclusive: bool) -> Result<(), SimError> {
+    fn run(&mut self, end: Instant, inclusive: bool) -> Result<(), SimError> {
         self.require_future(end)?;
+        self.require_standing()?;
         while let Some(next) = self.next_wish() {
             if next > end || next == end && !inclusive {
                 break;
             }
-            self.now = next;
-            self.settle()?;
+            self.go_to(next)?;
         }
         self.now = end;
         Ok(())
     }
 
+    /// Lets happen what does at that moment.
+    fn go_to(&mut self, moment: Instant) -> Result<(), SimError> {
+        self.require_standing()?;
+        self.now = moment;
+        self.is_running = true;
+        let result = self.settle();
+        self.is_running = false;
+        result
+    }
+
+    /// A plan that is carried out cannot let time pass: it would come back to a moment that is
+    /// past.
+    const fn require_standing(&self) -> Result<(), SimError> {
+        if self.is_running {
+            Err(SimError::Nested { at: self.now })
+        } else {
+            Ok(())
+        }
+    }
+
     /// The earliest moment that anything is to happen.
-    pub(super) fn next_wish(&mut self) -> Option<Instant> {
+    fn next_wish(&mut self) -> Option<Instant> {
         let now = self.now;
         for slot in &mut self.slots {
             if slot.is_touched {
@@ -117,7 +171,7 @@ impl World {
     }
 
     /// Everything that is due now.
-    pub(super) fn settle(&mut self) -> Result<(), SimError> {
+    fn settle(&mut self) -> Result<(), SimError> {
         let mut last = None;
         for _ in 0..TURNS_AT_ONE_INSTANT {
             self.deliver()?;
@@ -139,7 +193,7 @@ impl World {
     }
 
     /// All that was decided to happen by now.
-    pub(super) fn deliver(&mut self) -> Result<(), SimError> {
+    fn deliver(&mut self) -> Result<(), SimError> {
         let mut plans = 0;
         while let Some(entry) = self.agenda.first_entry() {
             if entry.key().0 > self.now {
@@ -160,14 +214,14 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn ask_touched(&mut self) {
+    fn ask_touched(&mut self) {
         let now = self.now;
         for slot in self.slots.iter_mut().filter(|slot| slot.is_touched) {
             slot.ask(now);
         }
     }
 
-    pub(super) fn arrive(&mut self, to: End, frame: Frame) {
+    fn arrive(&mut self, to: End, frame: Frame) {
         let at = self.now;
         let id = frame.id;
         let Some(slot) = self.slots.get_mut(to.node.0) else {
@@ -199,6 +253,10 @@ impl World {
         let moved = self.give_turn(id, Node::poll)?;
         let slot = self.slot_mut(id)?;
         slot.turns += 1;
+        if slot.last_turn != Some(now) {
+            // Time has passed: what it did before was not at this instant.
+            slot.idle_turns = 0;
+        }
         slot.last_turn = Some(now);
         slot.ask(now);
         if !moved && slot.wake.is_some_and(|wake| wake <= now) {
@@ -304,7 +362,7 @@ impl World {
     }
 
     /// A frame leaves a node.
-    pub(super) fn send(&mut self, from: NodeId, id: LinkId, bytes: Vec<u8>) {
+    fn send(&mut self, from: NodeId, id: LinkId, bytes: Vec<u8>) {
         let now = self.now;
         let Some(link) = self.links.get_mut(id.0) else {
             return;
@@ -375,7 +433,7 @@ impl World {
         }
     }
 
-    pub(super) fn depart(&mut self, mut sent: Sent, frame: &Frame, to: End, transit: Transit) {
+    fn depart(&mut self, mut sent: Sent, frame: &Frame, to: End, transit: Transit) {
         let Transit { at, damaged } = transit;
         let (id, link) = (sent.id, sent.link);
         sent.damaged.clone_from(&damaged);
