@@ -70,6 +70,7 @@ impl Lost {
             Self::InOutage => "in an outage",
             Self::QueueFull => "queue full",
             Self::Chosen => "chosen",
+            Self::NoRoom => "no room",
             Self::NobodyThere => "nobody there",
             Self::RingFull => "ring full",
             Self::Refused(why) => why,

@@ -110,6 +110,8 @@ pub enum Lost {
     QueueFull,
     /// Somebody had chosen it.
     Chosen,
+    /// The sending device had no room for it, and its node does not send it again.
+    NoRoom,
     /// The receiving node is off.
     NobodyThere,
     /// The receiving device had no place for it.

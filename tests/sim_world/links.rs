@@ -399,3 +399,21 @@ fn another_rate_has_another_queue() {
     let arrives = after(s(9));
     assert_eq!(line.fates()[9], Fate::OnItsWay { arrives });
 }
+
+/// What a link doubles of what it held is made when it lets that go, and the trace is in order.
+#[test]
+fn copy_of_a_held_frame_is_made_when_it_is_let_go() {
+    let mut line = line();
+    let a = line.a;
+    let twice = Conditions::ideal().duplication(Ratio::ALWAYS);
+    line.world.set_conditions(line.link, a, twice).unwrap();
+    line.world.hold(line.link).unwrap();
+    line.send(a, b"1");
+    line.until(s(1));
+    line.world.release(line.link).unwrap();
+    line.until(s(2));
+    let entries = line.world.trace().entries();
+    assert!(entries.is_sorted_by_key(|entry| entry.at()));
+    let times: Vec<_> = line.world.trace().frames().map(|sent| sent.at).collect();
+    assert_eq!(times, [after(s(0)), after(s(1))]);
+}

@@ -142,12 +142,13 @@ impl World {
         port.ok_or(SimError::NoPortLeft { node: slot.name })
     }
 
-    fn plug(&mut self, node: NodeId, port: Port, link: LinkId) -> Result<End, SimError> {
+    fn plug(&mut self, node: NodeId, mut port: Port, link: LinkId) -> Result<End, SimError> {
         let slot = self.slot_mut(node)?;
         let end = End {
             node,
             port: slot.ports.len(),
         };
+        port.set_room(slot.room);
         slot.ports.push(port);
         slot.links.push(link);
         slot.is_touched = true;

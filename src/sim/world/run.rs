@@ -295,11 +295,12 @@ impl World {
         let mut moved = false;
         for (port, link) in slot.ports.iter_mut().zip(&slot.links) {
             moved |= !port.take_taken().is_empty();
-            for bytes in port.take_outbox() {
-                outgoing.push((*link, bytes));
-            }
+            let (sent, lost) = (port.take_outbox(), port.take_lost());
+            moved |= !sent.is_empty();
+            outgoing.extend(sent.into_iter().map(|bytes| (*link, bytes, None)));
+            let lost = lost.into_iter();
+            outgoing.extend(lost.map(|bytes| (*link, bytes, Some(Lost::NoRoom))));
         }
-        moved |= !outgoing.is_empty();
         // What was sent is in the trace also if something in it is wrong.
         let mut result = Ok(moved);
         for report in reports {
@@ -307,8 +308,8 @@ impl World {
                 result = Err(error);
             }
         }
-        for (link, bytes) in outgoing {
-            self.send(id, link, bytes);
+        for (link, bytes, lost) in outgoing {
+            self.send(id, link, bytes, lost);
         }
         result
     }
@@ -361,8 +362,8 @@ impl World {
         })
     }
 
-    /// A frame leaves a node.
-    fn send(&mut self, from: NodeId, id: LinkId, bytes: Vec<u8>) {
+    /// A frame leaves a node, or is lost before it does.
+    fn send(&mut self, from: NodeId, id: LinkId, bytes: Vec<u8>, lost: Option<Lost>) {
         let now = self.now;
         let Some(link) = self.links.get_mut(id.0) else {
             return;
@@ -384,15 +385,14 @@ impl World {
             id: self.trace.next_id(),
             bytes: bytes.into(),
         };
-        let is_chosen = link.is_chosen(from, &kind);
+        let lost = lost.or_else(|| link.is_chosen(from, &kind).then_some(Lost::Chosen));
         let medium = link.medium;
         let Some(direction) = link.directions.get_mut(away) else {
             return;
         };
-        let passage = if is_chosen {
-            Passage::Lost(Lost::Chosen)
-        } else {
-            direction.pass(now, medium, &kind, &frame)
+        let passage = match lost {
+            Some(how) => Passage::Lost(how),
+            None => direction.pass(now, medium, &kind, &frame),
         };
         let sent = Sent {
             id: frame.id,
@@ -422,8 +422,10 @@ impl World {
                 let original = sent.clone();
                 self.depart(sent, frame, to, first);
                 if let Some(again) = again {
+                    // Of one that was held, it is made now.
                     let copy = Sent {
                         id: self.trace.next_id(),
+                        at,
                         copy_of: Some(original.id),
                         ..original
                     };
