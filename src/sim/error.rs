@@ -46,6 +46,13 @@ pub enum SimError {
     ZeroRate,
     /// There is no connection of that number.
     NoSuchConnection,
+    /// More octets than fit into one segment.
+    TooLong {
+        /// So many.
+        len: usize,
+        /// So many would.
+        longest: usize,
+    },
     /// The moment is past.
     Past {
         /// The moment.
@@ -95,6 +102,9 @@ impl fmt::Display for SimError {
             Self::EmptyRange => f.write_str("the range ends before it starts, or is too short"),
             Self::ZeroRate => f.write_str("a rate must be at least one per second"),
             Self::NoSuchConnection => f.write_str("there is no connection of that number"),
+            Self::TooLong { len, longest } => {
+                write!(f, "{len} octets do not fit into a segment, {longest} would")
+            }
             Self::Past { moment, now } => write!(
                 f,
                 "{} µs is past: it is {} µs",

@@ -24,6 +24,7 @@ fn errors_are_one_line_each() {
         SimError::EmptyRange,
         SimError::ZeroRate,
         SimError::NoSuchConnection,
+        SimError::TooLong { len: 2, longest: 1 },
         SimError::Past { moment, now },
         SimError::Spins { node: "a", at: now },
         SimError::EndlessPlans { at: now },
