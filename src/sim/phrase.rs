@@ -123,7 +123,12 @@ impl Note {
             Happening::ConditionsChanged { from } => {
                 format!("other conditions away from {}", trace.name(*from))
             }
-            Happening::MappingExpired => "mapping expired".to_owned(),
+            Happening::MappingExpired { inside, outside } => {
+                format!("mapping {inside}-{outside} expired")
+            }
+            Happening::MappingEvicted { inside, outside } => {
+                format!("mapping {inside}-{outside} evicted")
+            }
             Happening::Text(text) => text.clone(),
         }
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use ::smoltcp::iface::SocketHandle;
 use ::smoltcp::phy::Medium;
+use ::smoltcp::wire::IpEndpoint;
 
 use super::wire::Kind;
 use super::{LinkId, NodeId, Room};
@@ -196,8 +197,20 @@ pub enum Happening {
         /// Away from that node.
         from: NodeId,
     },
-    /// A mapping of a NAT or firewall has expired.
-    MappingExpired,
+    /// A NAT or firewall has forgotten a connection that was idle for too long.
+    MappingExpired {
+        /// The inside end.
+        inside: IpEndpoint,
+        /// The outside end.
+        outside: IpEndpoint,
+    },
+    /// It has forgotten one before its time, since it had no place for another.
+    MappingEvicted {
+        /// The inside end.
+        inside: IpEndpoint,
+        /// The outside end.
+        outside: IpEndpoint,
+    },
     /// Anything else.
     Text(String),
 }
