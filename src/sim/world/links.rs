@@ -3,7 +3,7 @@
 use super::super::SimError;
 use super::super::link::{Conditions, Direction, Link, LinkId};
 use super::super::node::NodeId;
-use super::super::trace::{Fate, Happening, Lost};
+use super::super::trace::{Fate, Happening, Lost, Sent};
 use super::super::wire::{self, Kind};
 use super::{Due, World};
 
@@ -131,18 +131,31 @@ impl World {
         let link = self.link_mut(id)?;
         let (medium, [first, second]) = (link.medium, link.ends);
         let mut leaving = Vec::new();
-        for (direction, to) in link.directions.iter_mut().zip([second, first]) {
+        let ways = [(first, second), (second, first)];
+        for (direction, (from, to)) in link.directions.iter_mut().zip(ways) {
             direction.is_holding = false;
             for frame in core::mem::take(&mut direction.held) {
                 let kind = wire::parse(medium, &frame.bytes);
                 let passage = direction.pass(now, medium, &kind, &frame);
-                leaving.push((to, frame, passage));
+                leaving.push((from, to, frame, passage));
             }
         }
-        for (to, frame, passage) in leaving {
-            if let Some(sent) = self.trace.frame(frame.id).cloned() {
-                self.travel(sent, &frame, to, passage);
-            }
+        for (from, to, frame, passage) in leaving {
+            let sent = self.trace.frame(frame.id).cloned();
+            // What the trace has forgotten meanwhile is entered anew.
+            let sent = sent.unwrap_or_else(|| Sent {
+                id: self.trace.next_id(),
+                at: now,
+                from: from.node,
+                to: to.node,
+                link: id,
+                kind: wire::parse(medium, &frame.bytes),
+                bytes: frame.bytes.clone(),
+                damaged: None,
+                copy_of: None,
+                fate: Fate::Held,
+            });
+            self.travel(sent, &frame, to, passage);
         }
         Ok(())
     }

@@ -46,6 +46,12 @@ impl World {
         &self.trace
     }
 
+    /// Keeps the last `entries` of the trace from now on, or, lest each has to make room, up to
+    /// twice as many. Labels, texts, charts and captures are then of what there is.
+    pub fn keep_last(&mut self, entries: usize) {
+        self.trace.keep_last(entries);
+    }
+
     /// Lets everything happen up to and at `moment`.
     ///
     /// # Errors
