@@ -9,9 +9,9 @@ use crate::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SimError {
-    /// The node is not of this world.
+    /// This world has no node of that number, or it is of another type.
     NoSuchNode,
-    /// The link is not of this world.
+    /// This world has no link of that number.
     NoSuchLink,
     /// The node is not at either end of that link.
     NotOnLink {

@@ -188,7 +188,7 @@ impl World {
 
 /// Looking at nodes.
 impl World {
-    /// A node; `None` if it is of another world.
+    /// A node; `None` if this world has no node of that number and type.
     #[must_use]
     pub fn get<N: Node>(&self, id: Id<N>) -> Option<&N> {
         let node: &dyn Any = &*self.slots.get(id.node.0)?.node;
@@ -235,7 +235,7 @@ impl World {
 ///
 /// # Panics
 ///
-/// If it is of another one, as a slice would. [`World::get`] does not.
+/// If there is no node of that number and type, as for the index of a slice. [`World::get`] does not.
 impl<N: Node> Index<Id<N>> for World {
     type Output = N;
 
