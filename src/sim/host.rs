@@ -482,9 +482,13 @@ pub(super) fn mac_for(address: IpAddress) -> EthernetAddress {
                 .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
                     (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
                 });
-            let [a, b, c, d, e, ..] = hash.to_le_bytes();
             // Not 02, which those of IPv4 addresses start with.
-            EthernetAddress([6, a, b, c, d, e])
+            let mut mac = [6; 6];
+            let [_, own @ ..] = &mut mac;
+            own.iter_mut()
+                .zip(hash.to_le_bytes())
+                .for_each(|(to, from)| *to = from);
+            EthernetAddress(mac)
         }
     }
 }

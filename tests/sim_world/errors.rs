@@ -315,7 +315,8 @@ fn plan_that_plans_itself_ends_the_run() {
 /// A plan does not run the world that carries it out: time would go backwards.
 #[test]
 fn plan_does_not_run_the_world() {
-    let runs: [fn(&mut World) -> Result<(), SimError>; 4] = [
+    type Run = fn(&mut World) -> Result<(), SimError>;
+    let runs: [Run; 4] = [
         |world| world.run_for(s(100)),
         |world| world.run_before(after(s(100))),
         |world| world.step(after(s(100))).map(drop),

@@ -1,6 +1,6 @@
 //! What is done to links, and what becomes of the frames.
 
-use tcp_keepalive::sim::trace::{Fate, Lost};
+use tcp_keepalive::sim::trace::{Entry, Fate, Lost};
 use tcp_keepalive::sim::wire::Kind;
 use tcp_keepalive::sim::{
     Conditions, Host, LinkId, Loss, NodeId, Peer, Rate, Ratio, Script, SimError, World,
@@ -413,7 +413,7 @@ fn copy_of_a_held_frame_is_made_when_it_is_let_go() {
     line.world.release(line.link).unwrap();
     line.until(s(2));
     let entries = line.world.trace().entries();
-    assert!(entries.is_sorted_by_key(|entry| entry.at()));
+    assert!(entries.is_sorted_by_key(Entry::at));
     let times: Vec<_> = line.world.trace().frames().map(|sent| sent.at).collect();
     assert_eq!(times, [after(s(0)), after(s(1))]);
 }

@@ -119,7 +119,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// As for [`run_until`](Self::run_until), except that a limit that is past is none.
+    /// As for [`run_until`](Self::run_until), but for a limit that is past: nothing happens until then.
     pub fn step(&mut self, limit: Instant) -> Result<bool, SimError> {
         match self.next_wish() {
             Some(next) if next <= limit => {
