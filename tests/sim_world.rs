@@ -16,6 +16,8 @@ mod links;
 mod own;
 #[path = "sim_world/pair.rs"]
 mod pair;
+#[path = "sim_world/peers.rs"]
+mod peers;
 #[path = "sim_world/post.rs"]
 mod post;
 #[path = "sim_world/power.rs"]

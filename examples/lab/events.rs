@@ -240,7 +240,9 @@ fn happening(what: &Happening) -> Option<String> {
         Happening::ClockSteppedBack(by) => format!("the clock is set back by {by:?}"),
         Happening::Unplugged => "the cable is pulled".to_owned(),
         Happening::ConditionsChanged { .. } => "other conditions".to_owned(),
-        Happening::MappingExpired => "forgets a connection".to_owned(),
+        Happening::MappingExpired { .. } | Happening::MappingEvicted { .. } => {
+            "forgets a connection".to_owned()
+        }
         Happening::Text(text) => text.clone(),
         other => format!("{other:?}"),
     })

@@ -62,6 +62,14 @@ pub struct Context<'h> {
     pub events: &'h [(SocketHandle, Event)],
     /// The host's own luck.
     pub rng: &'h mut Rng,
+    pub(super) remarks: &'h mut Vec<String>,
+}
+
+impl Context<'_> {
+    /// Writes a line of your own into the trace.
+    pub fn remark(&mut self, text: impl Into<String>) {
+        self.remarks.push(text.into());
+    }
 }
 
 impl fmt::Debug for Context<'_> {
@@ -73,6 +81,7 @@ impl fmt::Debug for Context<'_> {
             keep_alive: _,
             events,
             rng: _,
+            remarks: _,
         } = self;
         f.debug_struct("Context")
             .field("now", now)

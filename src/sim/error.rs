@@ -9,9 +9,9 @@ use crate::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SimError {
-    /// The node is not of this world.
+    /// This world has no node of that number, or it is of another type.
     NoSuchNode,
-    /// The link is not of this world.
+    /// This world has no link of that number.
     NoSuchLink,
     /// The node is not at either end of that link.
     NotOnLink {
@@ -40,18 +40,30 @@ pub enum SimError {
         /// The denominator.
         whole: u32,
     },
-    /// A range whose end is before its start.
+    /// A range whose end is before its start, or that could be no time at all.
     EmptyRange,
     /// A rate of nothing per second.
     ZeroRate,
     /// There is no connection of that number.
     NoSuchConnection,
+    /// More octets than fit into one segment.
+    TooLong {
+        /// So many.
+        len: usize,
+        /// So many would.
+        longest: usize,
+    },
     /// The moment is past.
     Past {
         /// The moment.
         moment: Instant,
         /// The world's time.
         now: Instant,
+    },
+    /// A plan runs the world that carries it out.
+    Nested {
+        /// The world's time.
+        at: Instant,
     },
     /// A node has turn after turn at the same moment: it asks for them and moves no frame, or it and
     /// another answer each other, and the frames take no time.
@@ -87,14 +99,22 @@ impl fmt::Display for SimError {
             Self::ImpossibleRatio { part, whole } => {
                 write!(f, "{part}/{whole} is not a ratio between 0 and 1")
             }
-            Self::EmptyRange => f.write_str("the range ends before it starts"),
+            Self::EmptyRange => f.write_str("the range ends before it starts, or is too short"),
             Self::ZeroRate => f.write_str("a rate must be at least one per second"),
             Self::NoSuchConnection => f.write_str("there is no connection of that number"),
+            Self::TooLong { len, longest } => {
+                write!(f, "{len} octets do not fit into a segment, {longest} would")
+            }
             Self::Past { moment, now } => write!(
                 f,
                 "{} µs is past: it is {} µs",
                 moment.as_micros(),
                 now.as_micros()
+            ),
+            Self::Nested { at } => write!(
+                f,
+                "a plan for {} µs runs the world that carries it out",
+                at.as_micros()
             ),
             Self::Spins { node, at } => write!(
                 f,

@@ -90,6 +90,11 @@ impl Firewall {
         };
         let connection = self.admit(from, &segment, frame, turn)?;
         from.other().send(turn, frame.bytes.to_vec())?;
+        if self.table.public_port(&connection).is_none() {
+            // Only what has left opens anything.
+            let port = connection.inside.port;
+            self.table.open(connection, port, from, turn);
+        }
         self.table.passed(&connection, &segment, from, turn.now);
         Ok(())
     }
@@ -113,22 +118,18 @@ impl Firewall {
         Ok(())
     }
 
-    /// The connection of a segment that may pass.
+    /// The connection of a segment that may pass: one that is known, or that it opens.
     fn admit(
-        &mut self,
+        &self,
         from: Side,
         segment: &Segment,
         frame: &Frame,
         turn: &mut Turn<'_>,
     ) -> Result<Connection, &'static str> {
         let connection = Connection::of(segment, from);
-        if self.table.public_port(&connection).is_some() {
-            return Ok(connection);
-        }
+        let is_known = self.table.public_port(&connection).is_some();
         let may_open = from == Side::Inside || self.allows_inbound;
-        if may_open && is_opening(segment) {
-            let port = connection.inside.port;
-            self.table.open(connection, port, from, turn);
+        if is_known || may_open && is_opening(segment) {
             return Ok(connection);
         }
         self.table.answer_stranger(segment, frame, from, turn);
@@ -284,6 +285,16 @@ mod tests {
         assert_eq!(path.expiries(), 1);
         path.world.run_until(end).unwrap();
         assert_eq!(path.expiries(), 2);
+    }
+
+    /// What has not left opens nothing, and takes nobody's place.
+    #[test]
+    fn what_has_not_left_opens_nothing() {
+        let one = Mappings {
+            limit: 1,
+            ..Mappings::AWS
+        };
+        Path::through(Firewall::ip(one), None).try_without_room();
     }
 
     /// Probes within the timeout keep the mapping for a day.

@@ -47,6 +47,10 @@ pub struct Host {
     watch: Watch,
 }
 
+/// The last moment that smoltcp is told of: it adds to what it is told, and does not look whether
+/// there is room.
+const END_OF_TIME: time::Instant = time::Instant::from_micros_const(i64::MAX / 4);
+
 struct Settings {
     hardware: HardwareAddress,
     addresses: Vec<IpCidr>,
@@ -61,7 +65,8 @@ impl Settings {
     /// What smoltcp is told when the host's clock shows `now`.
     fn moment_out(&self, now: Instant) -> time::Instant {
         let micros = |instant| instant_out(instant).total_micros();
-        time::Instant::from_micros(micros(now).saturating_sub(micros(self.epoch)))
+        let since = micros(now).saturating_sub(micros(self.epoch));
+        time::Instant::from_micros(since).min(END_OF_TIME)
     }
 
     /// And back.
@@ -121,6 +126,10 @@ impl Host {
     pub const CONNECTIONS: usize = 64;
 
     /// A host on an Ethernet, with a hardware address made from its first address.
+    ///
+    /// # Panics
+    ///
+    /// As smoltcp does, if that is not a unicast address.
     #[must_use]
     pub fn ethernet(address: IpCidr) -> Self {
         Self::new(
@@ -130,6 +139,10 @@ impl Host {
     }
 
     /// A host on a link that carries bare IP packets: a serial line, a tunnel.
+    ///
+    /// # Panics
+    ///
+    /// As smoltcp does, if the address is not unicast.
     #[must_use]
     pub fn ip(address: IpCidr) -> Self {
         Self::new(HardwareAddress::Ip, address)
@@ -170,14 +183,15 @@ impl Host {
         self
     }
 
-    /// Has one more address.
+    /// Has one more address. smoltcp has room for a few, by its own configuration; what it has
+    /// no room for the host does without, and the trace says so.
     #[must_use]
     pub fn address(mut self, address: IpCidr) -> Self {
         self.settings.addresses.push(address);
         self
     }
 
-    /// Reaches what is on no network of its own through `gateway`.
+    /// Reaches what is on no network of its own through `gateway`; the last one named counts.
     #[must_use]
     pub const fn gateway(mut self, gateway: IpAddress) -> Self {
         self.settings.gateway = Some(gateway);
@@ -232,7 +246,7 @@ impl Host {
 
 /// Using.
 impl Host {
-    /// Adds a TCP socket with buffers of so many octets.
+    /// Adds a TCP socket with buffers of so many octets, up to a GiB each.
     pub fn add_tcp_socket(&mut self, rx: usize, tx: usize) -> SocketHandle {
         self.sockets.add(tcp_socket(rx, tx))
     }
@@ -241,18 +255,33 @@ impl Host {
     ///
     /// # Panics
     ///
-    /// As `SocketSet::get_mut` does, if there is no such socket or it is of another kind.
+    /// As `SocketSet::get_mut` does, if there is no such socket or it is of another kind: after a
+    /// restart, say, which leaves no socket. [`try_tcp`](Self::try_tcp) does not.
     pub fn tcp(&mut self, handle: SocketHandle) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(handle)
+    }
+
+    /// A TCP socket of the host; `None` if there is no such socket or it is of another kind.
+    pub fn try_tcp(&mut self, handle: SocketHandle) -> Option<&mut tcp::Socket<'static>> {
+        let mut sockets = self.sockets.iter_mut();
+        let (_, socket) = sockets.find(|(of, _)| *of == handle)?;
+        tcp::Socket::downcast_mut(socket)
     }
 
     /// The local end of the connection that a socket has, if it is a TCP socket and has one. A
     /// connection that was reset has none, though its RST may still wait to be sent.
     #[must_use]
     pub fn local_endpoint(&self, handle: SocketHandle) -> Option<IpEndpoint> {
+        let [local, _] = self.endpoints(handle)?;
+        Some(local)
+    }
+
+    /// Both ends of it, the local one first.
+    pub(super) fn endpoints(&self, handle: SocketHandle) -> Option<[IpEndpoint; 2]> {
         let mut sockets = self.tcp_sockets();
         let (_, socket) = sockets.find(|(of, _)| *of == handle)?;
-        socket.local_endpoint().filter(|_| socket.is_open())
+        let ends = [socket.local_endpoint()?, socket.remote_endpoint()?];
+        socket.is_open().then_some(ends)
     }
 
     /// All TCP sockets of the host.
@@ -275,6 +304,8 @@ impl Host {
     }
 
     /// All that the keep-alive has reported since the host was switched on, by the host's clock.
+    /// A restart that loses its memory empties it and sets that clock to zero. What the keep-alive
+    /// reported by the world's clock, and before a restart too, is in the [`Trace`](super::Trace).
     #[must_use]
     pub fn events(&self) -> &[(Instant, SocketHandle, Event)] {
         &self.events
@@ -292,6 +323,7 @@ impl Host {
         events: &[(SocketHandle, Event)],
         run: impl FnOnce(&mut dyn App, &mut Context<'_>) -> R,
     ) -> R {
+        let mut remarks = Vec::new();
         let mut cx = Context {
             now: self.settings.moment_out(turn.now),
             iface: &mut self.iface,
@@ -299,8 +331,13 @@ impl Host {
             keep_alive: &mut self.keep_alive,
             events,
             rng: turn.rng,
+            remarks: &mut remarks,
         };
-        run(&mut *self.app, &mut cx)
+        let result = run(&mut *self.app, &mut cx);
+        for remark in remarks {
+            turn.note(Happening::Text(remark));
+        }
+        result
     }
 
     /// What the keep-alive has to say, noted.
@@ -380,6 +417,10 @@ impl Node for Host {
         self.ends.clear();
         self.watch = Watch::default();
         self.app_wake = Some(now);
+        let used = self.iface.ip_addrs().len();
+        for address in self.settings.addresses.iter().skip(used) {
+            turn.note(Happening::Text(format!("no place for address {address}")));
+        }
         self.run_app(turn, &[], App::start);
     }
 
@@ -409,6 +450,8 @@ impl Node for Host {
             self.keep_alive.poll_at(now, &mut self.iface, &self.sockets)
         };
         let wish = stack.into_iter().chain(self.app_wake).min();
+        // What lies behind the end of time does not come.
+        let wish = wish.filter(|at| *at <= END_OF_TIME);
         wish.map(|at| self.settings.moment_in(at))
     }
 
@@ -418,21 +461,91 @@ impl Node for Host {
 }
 
 pub(super) fn tcp_socket(rx: usize, tx: usize) -> tcp::Socket<'static> {
-    tcp::Socket::new(
-        tcp::SocketBuffer::new(vec![0; rx]),
-        tcp::SocketBuffer::new(vec![0; tx]),
-    )
+    // Of more smoltcp could not tell the window (RFC 7323 2.3).
+    let buffer = |len: usize| tcp::SocketBuffer::new(vec![0; len.min(1 << 30)]);
+    tcp::Socket::new(buffer(rx), buffer(tx))
 }
 
-/// A locally administered hardware address with the last four octets of `address`.
+/// A locally administered hardware address, that of an IPv4 address with all of its octets, that of
+/// an IPv6 address with a hash of them.
 pub(super) fn mac_for(address: IpAddress) -> EthernetAddress {
-    let tail = match address {
-        IpAddress::Ipv4(address) => address.octets(),
-        IpAddress::Ipv6(address) => {
-            let [.., a, b, c, d] = address.octets();
-            [a, b, c, d]
+    match address {
+        IpAddress::Ipv4(address) => {
+            let [a, b, c, d] = address.octets();
+            EthernetAddress([2, 0, a, b, c, d])
         }
-    };
-    let [a, b, c, d] = tail;
-    EthernetAddress([2, 0, a, b, c, d])
+        IpAddress::Ipv6(address) => {
+            // FNV-1a; the low octets are the best mixed.
+            let octets = address.octets();
+            let hash = octets
+                .iter()
+                .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
+                    (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
+                });
+            // Not 02, which those of IPv4 addresses start with.
+            let mut mac = [6; 6];
+            let [_, own @ ..] = &mut mac;
+            own.iter_mut()
+                .zip(hash.to_le_bytes())
+                .for_each(|(to, from)| *to = from);
+            EthernetAddress(mac)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::super::World;
+    use super::*;
+
+    /// Addresses have hardware addresses of their own, though they differ in a prefix only, or in
+    /// the version.
+    #[test]
+    fn hardware_addresses_differ() {
+        let addresses = [
+            IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0xc000, 0x0201),
+            IpAddress::v6(0xfd00, 0, 0, 1, 0, 0, 0xc000, 0x0201),
+            IpAddress::v6(0xfe80, 0, 0, 0, 0, 0, 0xc000, 0x0201),
+            IpAddress::v4(192, 0, 2, 1),
+            IpAddress::v4(10, 0, 2, 1),
+        ];
+        let macs: std::collections::BTreeSet<_> =
+            addresses.map(|address| mac_for(address).0).into();
+        assert_eq!(macs.len(), addresses.len());
+        assert!(macs.iter().all(|mac| EthernetAddress(*mac).is_unicast()));
+    }
+
+    /// Whatever a host's clock shows, smoltcp can add to it: connecting at the end of time is no
+    /// overflow, and waiting for what comes after it no loop.
+    #[test]
+    fn clock_at_the_end_of_time_overflows_nothing() {
+        let address = |last| IpAddress::v4(192, 0, 2, last);
+        let connect = |world: &mut World, id| {
+            let host: &mut Host = &mut world[id];
+            let handle = host.add_tcp_socket(64, 64);
+            let Host { iface, sockets, .. } = host;
+            let socket = sockets.get_mut::<tcp::Socket>(handle);
+            socket
+                .connect(iface.context(), (address(2), 7), 50_000)
+                .unwrap();
+            world.run_for(Duration::from_secs(100)).unwrap();
+        };
+        for jumps in [true, false] {
+            let mut world = World::new(1);
+            let host = world.add("host", Host::ip(IpCidr::new(address(1), 24)));
+            let peer = world.add("peer", Host::ip(IpCidr::new(address(2), 24)));
+            world
+                .link(host, peer, super::super::Conditions::ideal())
+                .unwrap();
+            if jumps {
+                world.clock_jump(host, Duration::MAX).unwrap();
+            } else {
+                world.run_for(Duration::MAX).unwrap();
+            }
+            connect(&mut world, host);
+            assert!(world.trace().frames().count() > 0);
+        }
+    }
 }

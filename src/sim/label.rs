@@ -80,6 +80,8 @@ pub struct Labels {
     /// In the order of the trace's entries; `None` for notes.
     readings: Vec<Option<Reading>>,
     conversations: usize,
+    /// How many entries came before the first.
+    forgotten: usize,
 }
 
 impl Labels {
@@ -90,7 +92,7 @@ impl Labels {
     }
 
     pub(super) fn reading(&self, frame: FrameId) -> Option<Reading> {
-        *self.readings.get(frame.0)?
+        *self.readings.get(frame.0.checked_sub(self.forgotten)?)?
     }
 
     /// How many pairs of addresses and ports there are, whatever links they are seen on.
@@ -142,6 +144,7 @@ impl Trace {
         let conversations = pairs.len();
         Labels {
             readings: reader.readings,
+            forgotten: self.forgotten(),
             conversations,
         }
     }
@@ -182,7 +185,7 @@ impl Reader<'_> {
     }
 
     fn reading(&self, frame: FrameId) -> Option<Reading> {
-        *self.readings.get(frame.0)?
+        *self.readings.get(self.trace.index(frame)?)?
     }
 
     /// Everything that has arrived by the time of `entry`, which may be why that happened.

@@ -289,7 +289,8 @@ impl Table {
         self.entries.retain(|entry| {
             let is_alive = entry.expires_at(&timeouts) > turn.now;
             if !is_alive {
-                turn.note(Happening::MappingExpired);
+                let Connection { inside, outside } = entry.connection;
+                turn.note(Happening::MappingExpired { inside, outside });
             }
             is_alive
         });
@@ -330,8 +331,8 @@ impl Table {
             let Some((idlest, _)) = entries.min_by_key(|(_, entry)| entry.last_passed) else {
                 break;
             };
-            self.entries.remove(idlest);
-            turn.note(Happening::MappingExpired);
+            let Connection { inside, outside } = self.entries.remove(idlest).connection;
+            turn.note(Happening::MappingEvicted { inside, outside });
         }
         self.entries.push(Mapping {
             connection,
@@ -403,7 +404,7 @@ pub(super) mod testing {
     use ::smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 
     use super::super::wire::neighbor_reply;
-    use super::super::{Conditions, Host, Id, Node, Peer, Rng, World};
+    use super::super::{Conditions, Host, Id, Node, Peer, Rng, Room, World};
     use super::*;
     use crate::Config;
 
@@ -492,8 +493,33 @@ pub(super) mod testing {
         pub(in super::super) fn expiries(&self) -> usize {
             let notes = self.world.trace().notes();
             notes
-                .filter(|note| note.what == Happening::MappingExpired)
+                .filter(|note| matches!(note.what, Happening::MappingExpired { .. }))
                 .count()
+        }
+
+        /// The inside ends of those that made room for others.
+        pub(in super::super) fn evicted(&self) -> Vec<IpEndpoint> {
+            let notes = self.world.trace().notes();
+            notes
+                .filter_map(|note| match note.what {
+                    Happening::MappingEvicted { inside, .. } => Some(inside),
+                    _ => None,
+                })
+                .collect()
+        }
+
+        /// A SYN that the middlebox has no room for opens nothing, and takes nobody's place.
+        pub(in super::super) fn try_without_room(&mut self) {
+            self.world
+                .set_room(self.middle, Room::NoneToTransmit)
+                .unwrap();
+            self.connect(None);
+            self.world.run_for(Duration::from_millis(500)).unwrap();
+            assert_eq!(self.evicted(), []);
+            // What is sent again opens.
+            self.world.set_room(self.middle, Room::Plenty).unwrap();
+            self.world.run_for(Duration::from_secs(2)).unwrap();
+            assert_eq!(self.evicted().len(), 1);
         }
 
         /// How many RSTs were sent to the peer.

@@ -103,7 +103,7 @@ pub use self::host::Host;
 pub use self::invariant::{Invariant, Violation};
 pub use self::label::{Label, Labels};
 pub use self::ledger::Numbers;
-pub use self::link::{Conditions, LinkId, Loss, Rate};
+pub use self::link::{Conditions, LinkId, Loss, Outages, Rate};
 pub use self::mapping::{Expiry, Mappings, Timeouts};
 pub use self::nat::Nat;
 pub use self::node::{Id, Node, NodeId, Turn};

@@ -155,11 +155,15 @@ impl Nat {
         }
         let port = match known {
             Some(port) => port,
-            None => self.open(connection, turn)?,
+            None => self.free_port().ok_or("no port is left")?,
         };
         let packet = passing.renamed(End::Source, self.address, port)?;
         let frame = self.outside.wrap(passing.dst, packet);
         Side::Outside.send(turn, frame.ok_or("no such neighbour")?)?;
+        if known.is_none() {
+            // Only what has left opens anything.
+            self.table.open(connection, port, Side::Inside, turn);
+        }
         let now = turn.now;
         self.table.passed(&connection, segment, Side::Inside, now);
         Ok(())
@@ -187,12 +191,6 @@ impl Nat {
         let now = turn.now;
         self.table.passed(&connection, segment, Side::Outside, now);
         Ok(())
-    }
-
-    fn open(&mut self, connection: Connection, turn: &mut Turn<'_>) -> Result<u16, &'static str> {
-        let port = self.free_port().ok_or("no port is left")?;
-        self.table.open(connection, port, Side::Inside, turn);
-        Ok(port)
     }
 
     fn free_port(&mut self) -> Option<u16> {
@@ -472,12 +470,25 @@ mod tests {
         assert!(path.device_is_heard());
         path.connect(None);
         path.world.run_for(Duration::from_secs(1)).unwrap();
-        assert_eq!(path.expiries(), 1);
+        // The trace tells which, and that it was before its time.
+        let idlest = path.world[path.device].local_endpoint(second);
+        assert_eq!(path.evicted(), [idlest.unwrap()]);
+        assert_eq!(path.expiries(), 0);
         assert!(path.device_is_heard());
         let host = &mut path.world[path.device];
         host.tcp(second).send_slice(b"x").unwrap();
         path.world.run_for(Duration::from_secs(1)).unwrap();
         assert_eq!(path.world[path.device].tcp(second).state(), State::Closed);
+    }
+
+    /// What has not left opens nothing, and takes nobody's place.
+    #[test]
+    fn what_has_not_left_opens_nothing() {
+        let one = Mappings {
+            limit: 1,
+            ..Mappings::AWS
+        };
+        Path::through(nat(one), None).try_without_room();
     }
 
     /// From the inside there is no way to the NAT's own address.

@@ -82,11 +82,13 @@ impl Turn<'_> {
     }
 }
 
-/// Which node of a world.
+/// Which node of a world: its number there. Another world may have a node of that number too, which
+/// is then taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(super) usize);
 
-/// Which node of a world, and of what type it is.
+/// Which node of a world, by its number there, and of what type it is. A node of another world is
+/// told from one of this by its number and type, and so not if both are the same.
 pub struct Id<N> {
     pub(super) node: NodeId,
     kind: PhantomData<fn() -> N>,

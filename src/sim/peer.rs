@@ -20,16 +20,20 @@ pub enum Manner {
     Answers,
     /// Not at all, though the question for its hardware address is answered.
     Silent,
-    /// As the standard says, after so long.
+    /// As the standard says, after so long, with the numbers of when the answer leaves.
     Late(Duration),
+    /// As the standard says, so many times; then not at all.
+    AnswersNext(u32),
     /// With RST: it has restarted and knows nothing of any connection (RFC 9293 3.10.7.1).
     Resets,
 }
 
 /// A peer that does what it is told: it shakes hands by itself, and then answers, keeps silent,
-/// answers late, or resets, and can be made to send any segment at all. It retransmits nothing.
+/// answers late, or resets, and can be made to send any segment at all. It retransmits nothing, and
+/// minds no window but its own.
 ///
-/// What it is told to send leaves when the world next runs, at the moment at which it was told.
+/// What it is told to send leaves when the world next runs, at the moment at which it was told, or,
+/// if it has no link yet, when it has one. What its device has no room for is lost.
 #[derive(Debug)]
 pub struct Peer {
     medium: Medium,
@@ -52,7 +56,17 @@ pub struct Peer {
     neighbors: Vec<(IpAddress, EthernetAddress)>,
     leaving: Vec<Vec<u8>>,
     /// Answers that are late.
-    late: Vec<(Instant, Vec<u8>)>,
+    late: Vec<Answer>,
+    is_linked: bool,
+}
+
+/// An answer that leaves then.
+#[derive(Clone, Debug)]
+struct Answer {
+    at: Instant,
+    segment: Segment,
+    /// Of which connection, if of one.
+    connection: Option<usize>,
 }
 
 /// The peer's side of one connection.
@@ -78,12 +92,16 @@ pub struct Account {
     pub clock: u32,
     /// It has seen the other end's SYN.
     pub is_synchronised: bool,
+    /// The other end has reset it: the peer knows nothing of it any more.
+    pub is_over: bool,
     /// What it has received.
     pub received: Vec<u8>,
 }
 
 /// Building, and opening connections.
 impl Peer {
+    /// The most octets that it says at once: the segment size that it offers itself.
+    pub const LONGEST: usize = 1400;
     /// Its first port for connections of its own.
     pub const FIRST_PORT: u16 = 50_000;
     /// The window that it offers at first.
@@ -115,6 +133,7 @@ impl Peer {
             neighbors: Vec::new(),
             leaving: Vec::new(),
             late: Vec::new(),
+            is_linked: false,
         }
     }
 
@@ -146,6 +165,7 @@ impl Peer {
             timestamp: wants_timestamps.then_some(0),
             clock: 1000,
             is_synchronised: false,
+            is_over: false,
             received: Vec::new(),
         });
         if let Ok(mut syn) = self.next_segment(index) {
@@ -167,12 +187,16 @@ impl Peer {
         }
     }
 
-    /// Sends that many octets.
+    /// Sends that many octets, up to [`LONGEST`](Self::LONGEST).
     ///
     /// # Errors
     ///
-    /// [`SimError::NoSuchConnection`].
+    /// [`SimError::NoSuchConnection`], [`SimError::TooLong`].
     pub fn say(&mut self, index: usize, len: usize) -> Result<(), SimError> {
+        if len > Self::LONGEST {
+            let longest = Self::LONGEST;
+            return Err(SimError::TooLong { len, longest });
+        }
         let mut segment = self.next_segment(index)?;
         segment.payload = vec![b'p'; len];
         segment.psh = true;
@@ -301,6 +325,10 @@ impl Peer {
         segment.emit(macs)
     }
 
+    fn account(&self, index: usize) -> Option<&Account> {
+        self.connections.get(index)
+    }
+
     fn account_mut(&mut self, index: usize) -> Result<&mut Account, SimError> {
         let account = self.connections.get_mut(index);
         account.ok_or(SimError::NoSuchConnection)
@@ -331,33 +359,65 @@ impl Peer {
         if segment.dst_addr != self.address {
             return;
         }
-        let found = self.connections.iter().position(|connection| {
+        let place = self.connections.iter().position(|connection| {
             (connection.address, connection.port, connection.local_port)
                 == (segment.src_addr, segment.src_port, segment.dst_port)
         });
+        let found = place.filter(|index| self.account(*index).is_some_and(|it| !it.is_over));
         let manner = found
-            .and_then(|index| self.connections.get(index))
+            .and_then(|index| self.account(index))
             .map_or(self.manner, |connection| connection.manner);
         let is_opening = segment.syn && segment.ack.is_none();
-        let answer = match (manner, found) {
-            (Manner::Silent, _) => return,
-            (Manner::Answers | Manner::Late(_), _) if is_opening => {
-                self.accept(segment, found);
-                return;
+        let (answer, connection) = match (manner, found) {
+            (Manner::Silent | Manner::AnswersNext(0), _) => return,
+            (Manner::Resets, _) => (segment.refusal(), None),
+            _ if is_opening => {
+                let index = place.unwrap_or(self.connections.len());
+                (self.accept(segment, index), Some(index))
             }
-            (Manner::Answers | Manner::Late(_), Some(index)) => self.answer(index, segment),
-            (Manner::Resets, _) | (_, None) => segment.refusal(),
+            (_, Some(index)) => (self.answer(index, segment), found),
+            (_, None) => (segment.refusal(), None),
         };
         let Some(answer) = answer else { return };
+        if let (Manner::AnswersNext(left), Some(index)) = (manner, connection)
+            && let Ok(account) = self.account_mut(index)
+        {
+            account.manner = Manner::AnswersNext(left.saturating_sub(1));
+        }
         if let Manner::Late(delay) = manner {
-            self.late
-                .push((now.saturating_add(delay), self.frame(&answer)));
+            self.late.push(Answer {
+                at: now.saturating_add(delay),
+                segment: answer,
+                connection,
+            });
         } else {
             self.forge(&answer);
         }
     }
 
-    fn accept(&mut self, syn: &Segment, replaces: Option<usize>) {
+    /// Sends what was late and is due.
+    fn answer_late(&mut self, now: Instant) {
+        while let Some(due) = self.late.iter().position(|answer| answer.at <= now) {
+            let Answer {
+                at: _,
+                segment,
+                connection,
+            } = self.late.remove(due);
+            let is_numbered = !segment.syn && !segment.rst;
+            match connection.filter(|_| is_numbered) {
+                None => self.forge(&segment),
+                Some(index) => {
+                    let is_over = self.account(index).is_none_or(|account| account.is_over);
+                    if let (Ok(segment), false) = (self.next_segment(index), is_over) {
+                        self.forge(&segment);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a connection that somebody opens, and answers.
+    fn accept(&mut self, syn: &Segment, index: usize) -> Option<Segment> {
         let connection = Account {
             address: syn.src_addr,
             port: syn.src_port,
@@ -369,24 +429,39 @@ impl Peer {
             timestamp: syn.timestamps.map(|(tsval, _)| tsval),
             clock: 1000,
             is_synchronised: true,
+            is_over: false,
             received: Vec::new(),
         };
-        let index = replaces.unwrap_or(self.connections.len());
+        // What was to be said on the one before is not for this one.
+        self.late.retain(|answer| answer.connection != Some(index));
         match self.connections.get_mut(index) {
             Some(place) => *place = connection,
             None => self.connections.push(connection),
         }
-        if let Ok(mut answer) = self.next_segment(index) {
-            answer.syn = true;
-            let _ = self.send(index, &answer);
-        }
+        let mut answer = self.next_segment(index).ok()?;
+        answer.syn = true;
+        let account = self.account_mut(index).ok()?;
+        account.snd_nxt = answer.end();
+        account.clock = account.clock.wrapping_add(1);
+        Some(answer)
     }
 
     /// RFC 9293 3.10.7.4, as far as it matters here.
     fn answer(&mut self, index: usize, segment: &Segment) -> Option<Segment> {
         let connection = self.connections.get_mut(index)?;
         if segment.rst {
-            return None;
+            // RFC 9293 3.10.7.3, and 3.10.7.4 with the check of RFC 5961 3.2: another number in
+            // the window is answered, and takes no effect.
+            let ahead = segment.seq.wrapping_sub(connection.rcv_nxt);
+            let is_meant = if connection.is_synchronised {
+                ahead == 0
+            } else {
+                segment.ack == Some(connection.snd_nxt)
+            };
+            connection.is_over = is_meant;
+            let is_doubtful =
+                connection.is_synchronised && !is_meant && ahead < connection.window.into();
+            return is_doubtful.then(|| self.next_segment(index).ok()).flatten();
         }
         if let (Some(_), Some((tsval, _))) = (connection.timestamp, segment.timestamps) {
             connection.timestamp = Some(tsval);
@@ -418,7 +493,10 @@ impl Peer {
 
 impl Node for Peer {
     fn new_port(&mut self, index: usize) -> Option<Port> {
-        (index == 0).then(|| Port::new(self.medium))
+        (index == 0).then(|| {
+            self.is_linked = true;
+            Port::new(self.medium)
+        })
     }
 
     fn power_on(&mut self, _: &mut Turn<'_>) {
@@ -434,10 +512,7 @@ impl Node for Peer {
         };
         let now = turn.now;
         // What it was told comes before its answers.
-        while let Some(due) = self.late.iter().position(|(at, _)| *at <= now) {
-            let (_, frame) = self.late.remove(due);
-            self.leaving.push(frame);
-        }
+        self.answer_late(now);
         while let Some(frame) = port.receive_frame() {
             match wire::parse(self.medium, &frame.bytes) {
                 Kind::NeighborQuery(query) => self.answer_query(&query),
@@ -446,7 +521,7 @@ impl Node for Peer {
             }
         }
         for frame in self.leaving.drain(..) {
-            port.send_frame(frame);
+            port.send_or_lose(frame);
         }
     }
 
@@ -455,7 +530,7 @@ impl Node for Peer {
         let account = accounts.find(|account| {
             let its_own = IpEndpoint::new(self.address, account.local_port);
             let others = IpEndpoint::new(account.address, account.port);
-            (its_own, others) == (local, remote)
+            (its_own, others) == (local, remote) && !account.is_over
         })?;
         Some(Numbers {
             snd_nxt: account.snd_nxt,
@@ -464,8 +539,11 @@ impl Node for Peer {
     }
 
     fn poll_at(&mut self, now: Instant) -> Option<Instant> {
+        if !self.is_linked {
+            return None;
+        }
         let told = (!self.leaving.is_empty()).then_some(now);
-        let late = self.late.iter().map(|(at, _)| *at).min();
+        let late = self.late.iter().map(|answer| answer.at).min();
         told.into_iter().chain(late).min()
     }
 }

@@ -70,6 +70,7 @@ impl Lost {
             Self::InOutage => "in an outage",
             Self::QueueFull => "queue full",
             Self::Chosen => "chosen",
+            Self::NoRoom => "no room",
             Self::NobodyThere => "nobody there",
             Self::RingFull => "ring full",
             Self::Refused(why) => why,
@@ -114,12 +115,20 @@ impl Note {
             }
             Happening::Unplugged => "unplugged".to_owned(),
             Happening::Repaired => "repaired".to_owned(),
-            Happening::Held => "holds what is sent".to_owned(),
+            Happening::Held { from: None } => "holds what is sent".to_owned(),
+            Happening::Held { from: Some(from) } => {
+                format!("holds what is sent away from {}", trace.name(*from))
+            }
             Happening::Released => "releases what it held".to_owned(),
             Happening::ConditionsChanged { from } => {
                 format!("other conditions away from {}", trace.name(*from))
             }
-            Happening::MappingExpired => "mapping expired".to_owned(),
+            Happening::MappingExpired { inside, outside } => {
+                format!("mapping {inside}-{outside} expired")
+            }
+            Happening::MappingEvicted { inside, outside } => {
+                format!("mapping {inside}-{outside} evicted")
+            }
             Happening::Text(text) => text.clone(),
         }
     }

@@ -26,7 +26,7 @@ pub enum Room {
     /// It does.
     #[default]
     Plenty,
-    /// It takes so many frames more, and then behaves as with [`Room::None`].
+    /// It takes so many frames more, and then behaves as with [`Room::None`]; of zero, at once.
     Frames(u32),
     /// It takes none; what is received is handed over all the same, with room for one answer.
     NoneToTransmit,
@@ -46,6 +46,8 @@ pub struct Port {
     ring: usize,
     inbox: VecDeque<Frame>,
     outbox: Vec<Vec<u8>>,
+    /// What there was no room for, and nobody will send again.
+    lost: Vec<Vec<u8>>,
     /// What was taken from the inbox since the world last asked.
     taken: Vec<Frame>,
 }
@@ -61,6 +63,7 @@ impl Port {
             ring: RING,
             inbox: VecDeque::new(),
             outbox: Vec::new(),
+            lost: Vec::new(),
             taken: Vec::new(),
         }
     }
@@ -113,6 +116,15 @@ impl Port {
         has_room
     }
 
+    /// Sends a frame, which is lost if there is no room.
+    pub(super) fn send_or_lose(&mut self, bytes: Vec<u8>) {
+        if self.has_room() {
+            self.push(bytes);
+        } else {
+            self.lost.push(bytes);
+        }
+    }
+
     const fn has_room(&self) -> bool {
         matches!(self.room, Room::Plenty | Room::Frames(1..))
     }
@@ -128,7 +140,10 @@ impl Port {
     }
 
     pub(super) const fn set_room(&mut self, room: Room) {
-        self.room = room;
+        self.room = match room {
+            Room::Frames(0) => Room::None,
+            room => room,
+        };
     }
 
     /// Whether a frame waits that can be had.
@@ -157,6 +172,10 @@ impl Port {
 
     pub(super) fn take_outbox(&mut self) -> Vec<Vec<u8>> {
         core::mem::take(&mut self.outbox)
+    }
+
+    pub(super) fn take_lost(&mut self) -> Vec<Vec<u8>> {
+        core::mem::take(&mut self.lost)
     }
 
     pub(super) fn take_taken(&mut self) -> Vec<Frame> {

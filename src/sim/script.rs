@@ -11,7 +11,6 @@ use super::app::{App, Context};
 use super::host::tcp_socket;
 use super::timestamps::timestamp_clock;
 use crate::Config;
-use crate::smoltcp::convert::{instant_in, instant_out};
 
 /// The first port of a client.
 const FIRST_PORT: u16 = 49_152;
@@ -89,6 +88,8 @@ struct Life {
     was_open: bool,
     /// There was a connection, not only an attempt at one.
     was_connected: bool,
+    /// Why it could not even try is in the trace already.
+    was_refused: bool,
 }
 
 impl Life {
@@ -102,7 +103,13 @@ impl Life {
             opens_at: None,
             was_open: false,
             was_connected: false,
+            was_refused: false,
         }
+    }
+
+    /// So many octets more are to be sent.
+    const fn owe(&mut self, octets: usize) {
+        self.unsent = self.unsent.saturating_add(octets);
     }
 }
 
@@ -169,7 +176,7 @@ impl Script {
         self.each(|role| role.keep_alive = Some(config))
     }
 
-    /// Buffers of so many octets; 1024 otherwise.
+    /// Buffers of so many octets, up to a GiB each, which is smoltcp's limit; 1024 otherwise.
     #[must_use]
     pub fn buffers(self, rx: usize, tx: usize) -> Self {
         self.each(|role| (role.rx, role.tx) = (rx, tx))
@@ -262,7 +269,9 @@ impl App for Script {
             let handle = cx.sockets.add(socket);
             if let Some(config) = role.keep_alive {
                 // The set has 64 places; a script with more sockets leaves the rest to themselves.
-                let _ = cx.keep_alive.enable(handle, config);
+                if let Err(why) = cx.keep_alive.enable(handle, config) {
+                    cx.remark(format!("socket {handle} is not kept alive: {why}"));
+                }
             }
             role.life = Life {
                 handle: Some(handle),
@@ -317,11 +326,31 @@ impl Role {
             return;
         }
         self.life.opens_at = None;
-        let is_open = match self.opens {
-            Opens::At(port) => socket.listen(port).is_ok(),
-            Opens::To(server) => socket.connect(cx.iface.context(), server, port()).is_ok(),
+        let refusal = match self.opens {
+            Opens::At(at) => {
+                let result = socket.listen(at);
+                result
+                    .err()
+                    .map(|why| format!("cannot listen at {at}: {why}"))
+            }
+            Opens::To(server) => {
+                let result = socket.connect(cx.iface.context(), server, port());
+                match result {
+                    Err(why) => Some(format!("cannot connect to {server}: {why}")),
+                    Ok(()) => (!has_route(cx, server)).then(|| format!("no route to {server}")),
+                }
+            }
         };
-        self.life.was_open = is_open;
+        let socket = cx.sockets.get_mut::<tcp::Socket>(handle);
+        self.life.was_open = socket.is_open();
+        if !socket.is_open() {
+            // What is wrong with it may be put right.
+            self.life.opens_at = self.reopens_after.map(|pause| later(cx.now, pause));
+        }
+        if let (Some(why), false) = (refusal, self.life.was_refused) {
+            self.life.was_refused = true;
+            cx.remark(why);
+        }
     }
 
     /// Does what is to be done now.
@@ -343,7 +372,7 @@ impl Role {
             }
             self.life.done += 1;
             match deed {
-                Deed::Send(octets) => self.life.unsent += octets,
+                Deed::Send(octets) => self.life.owe(octets),
                 Deed::Close => socket.close(),
                 Deed::Abort => socket.abort(),
             }
@@ -352,13 +381,22 @@ impl Role {
             && socket.may_send()
             && self.life.next_send.is_none_or(|at| at <= now)
         {
-            self.life.unsent += octets;
+            self.life.owe(octets);
             self.life.next_send = Some(later(now, period));
         }
-        if socket.can_send() && self.life.unsent > 0 {
-            let data = vec![b's'; self.life.unsent];
-            let sent = socket.send_slice(&data).unwrap_or(0);
-            self.life.unsent -= sent;
+        while socket.can_send() && self.life.unsent > 0 {
+            // The buffer is a ring, of which this is the room up to its end.
+            let unsent = self.life.unsent;
+            let sent = socket.send(|room| {
+                let len = room.len().min(unsent);
+                let (part, _) = room.split_at_mut(len);
+                part.fill(b's');
+                (len, len)
+            });
+            match sent {
+                Ok(len @ 1..) => self.life.unsent -= len,
+                _ => break,
+            }
         }
     }
 
@@ -394,6 +432,19 @@ fn echo(socket: &mut tcp::Socket<'static>) {
     }
 }
 
+/// Whether there is a way to it at all: smoltcp would only be silent.
+fn has_route(cx: &mut Context<'_>, server: IpEndpoint) -> bool {
+    let mut networks = cx.iface.ip_addrs().iter();
+    let is_near = networks.any(|network| network.contains_addr(&server.addr));
+    let mut is_routed = false;
+    cx.iface.routes_mut().update(|routes| {
+        is_routed = routes.iter().any(|it| it.cidr.contains_addr(&server.addr));
+    });
+    is_near || is_routed
+}
+
+/// By smoltcp's time, which may be negative.
 fn later(instant: Instant, duration: Duration) -> Instant {
-    instant_out(instant_in(instant).saturating_add(duration))
+    let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    Instant::from_micros(instant.total_micros().saturating_add(micros))
 }

@@ -67,10 +67,10 @@ impl fmt::Display for Text<'_> {
             before = entry.at();
         }
         writeln!(f, "{LEGEND}")?;
-        match skipped {
+        match skipped + self.trace.forgotten() {
             0 => {}
             1 => writeln!(f, "(1 line before is not shown)")?,
-            _ => writeln!(f, "({skipped} lines before are not shown)")?,
+            lines => writeln!(f, "({lines} lines before are not shown)")?,
         }
         Columns::of(&lines).write(f, &lines)
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use ::smoltcp::iface::SocketHandle;
 use ::smoltcp::phy::Medium;
+use ::smoltcp::wire::IpEndpoint;
 
 use super::wire::Kind;
 use super::{LinkId, NodeId, Room};
@@ -15,12 +16,19 @@ use crate::{Event, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrameId(pub(super) usize);
 
-/// Everything that happened in a world so far, in order.
+/// Everything that happened in a world so far, in order, or [the last](super::World::keep_last) of
+/// it.
+///
+/// It has the octets of every frame: about 2 kB for each segment that is answered. A simulation of
+/// months had better keep the last of it only.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     nodes: Vec<&'static str>,
     links: Vec<([NodeId; 2], Medium)>,
     entries: Vec<Entry>,
+    /// How many came before the first of them.
+    forgotten: usize,
+    keep: Option<usize>,
 }
 
 /// Something that happened.
@@ -110,6 +118,8 @@ pub enum Lost {
     QueueFull,
     /// Somebody had chosen it.
     Chosen,
+    /// The sending device had no room for it, and its node does not send it again.
+    NoRoom,
     /// The receiving node is off.
     NobodyThere,
     /// The receiving device had no place for it.
@@ -182,8 +192,11 @@ pub enum Happening {
     Unplugged,
     /// The link passes everything again that its conditions let pass.
     Repaired,
-    /// Frames are held on the link.
-    Held,
+    /// Frames are held on the link: those from that node, or, if `None`, all.
+    Held {
+        /// From whom.
+        from: Option<NodeId>,
+    },
     /// And let go.
     Released,
     /// A direction's conditions changed.
@@ -191,8 +204,20 @@ pub enum Happening {
         /// Away from that node.
         from: NodeId,
     },
-    /// A mapping of a NAT or firewall has expired.
-    MappingExpired,
+    /// A NAT or firewall has forgotten a connection that was idle for too long.
+    MappingExpired {
+        /// The inside end.
+        inside: IpEndpoint,
+        /// The outside end.
+        outside: IpEndpoint,
+    },
+    /// It has forgotten one before its time, since it had no place for another.
+    MappingEvicted {
+        /// The inside end.
+        inside: IpEndpoint,
+        /// The outside end.
+        outside: IpEndpoint,
+    },
     /// Anything else.
     Text(String),
 }
@@ -225,10 +250,21 @@ impl Trace {
     /// A frame by its number.
     #[must_use]
     pub fn frame(&self, id: FrameId) -> Option<&Sent> {
-        match self.entries.get(id.0)? {
+        match self.entries.get(self.index(id)?)? {
             Entry::Sent(sent) => Some(sent),
             Entry::Note(_) => None,
         }
+    }
+
+    /// How many entries came before the first that there still is.
+    #[must_use]
+    pub const fn forgotten(&self) -> usize {
+        self.forgotten
+    }
+
+    /// A frame's place among the entries, if it is not forgotten.
+    pub(super) const fn index(&self, id: FrameId) -> Option<usize> {
+        id.0.checked_sub(self.forgotten)
     }
 
     /// The names of the nodes, in the order of their numbers.
@@ -266,23 +302,48 @@ impl Trace {
 
     /// The number of the next frame.
     pub(super) fn next_id(&self) -> FrameId {
-        FrameId(self.entries.len())
+        FrameId(self.forgotten + self.entries.len())
     }
 
     /// Enters a frame, or what has become of one that was held.
     pub(super) fn sent(&mut self, sent: Sent) {
-        match self.entries.get_mut(sent.id.0) {
+        let Some(index) = self.index(sent.id) else {
+            return;
+        };
+        match self.entries.get_mut(index) {
             Some(entry) => *entry = Entry::Sent(sent),
-            None => self.entries.push(Entry::Sent(sent)),
+            None => self.enter(Entry::Sent(sent)),
         }
     }
 
     pub(super) fn note(&mut self, note: Note) {
-        self.entries.push(Entry::Note(note));
+        self.enter(Entry::Note(note));
+    }
+
+    pub(super) fn keep_last(&mut self, entries: usize) {
+        self.keep = Some(entries);
+        self.forget(entries);
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        self.entries.push(entry);
+        if let Some(keep) = self.keep
+            && self.entries.len() > keep.saturating_mul(2)
+        {
+            self.forget(keep);
+        }
+    }
+
+    /// Forgets all but the last `keep` entries.
+    fn forget(&mut self, keep: usize) {
+        let surplus = self.entries.len().saturating_sub(keep);
+        drop(self.entries.drain(..surplus));
+        self.forgotten += surplus;
     }
 
     pub(super) fn settle(&mut self, id: FrameId, fate: Fate) {
-        if let Some(Entry::Sent(sent)) = self.entries.get_mut(id.0) {
+        let index = self.index(id);
+        if let Some(Entry::Sent(sent)) = index.and_then(|index| self.entries.get_mut(index)) {
             sent.fate = fate;
         }
     }

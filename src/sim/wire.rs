@@ -300,8 +300,11 @@ pub struct Macs {
 impl Segment {
     /// The frame that carries the segment: an Ethernet frame between `macs`, or, without them, a
     /// bare packet. A segment whose addresses are of different versions has no frame: it is empty.
+    /// Of a payload that no packet could carry, the beginning is sent.
     #[must_use]
     pub fn emit(&self, macs: Option<Macs>) -> Vec<u8> {
+        // What 16 bits can say, without the longest headers.
+        const LONGEST: usize = 65_535 - 40 - 60;
         let tcp = TcpRepr {
             src_port: self.src_port,
             dst_port: self.dst_port,
@@ -316,7 +319,7 @@ impl Segment {
             timestamp: self
                 .timestamps
                 .map(|(tsval, tsecr)| TcpTimestampRepr::new(tsval, tsecr)),
-            payload: &self.payload,
+            payload: self.payload.get(..LONGEST).unwrap_or(&self.payload),
         };
         let (src, dst) = (self.src_addr, self.dst_addr);
         let carrier = Carrier { src, dst, macs };

@@ -24,9 +24,11 @@ fn errors_are_one_line_each() {
         SimError::EmptyRange,
         SimError::ZeroRate,
         SimError::NoSuchConnection,
+        SimError::TooLong { len: 2, longest: 1 },
         SimError::Past { moment, now },
         SimError::Spins { node: "a", at: now },
         SimError::EndlessPlans { at: now },
+        SimError::Nested { at: now },
     ] {
         let text = error.to_string();
         assert!(text.len() > 10 && !text.contains('\n'), "{text}");
@@ -90,6 +92,7 @@ fn link_of_another_world_is_refused() {
     assert_eq!(world.unplug(link), refused);
     assert_eq!(world.repair(link), refused);
     assert_eq!(world.hold(link), refused);
+    assert_eq!(world.hold_oneway(link, a), refused);
     assert_eq!(world.release(link), refused);
     assert_eq!(world.set_conditions(link, a, Conditions::ideal()), refused);
     assert_eq!(world.lose_next(link, |_, _| true), refused);
@@ -104,6 +107,7 @@ fn direction_needs_a_node_on_the_link() {
     let far = line.world.add("far", Post::new());
     let refused = Err(SimError::NotOnLink { node: "far" });
     assert_eq!(line.world.partition_oneway(line.link, far), refused);
+    assert_eq!(line.world.hold_oneway(line.link, far), refused);
     let changed = line
         .world
         .set_conditions(line.link, far, Conditions::ideal());
@@ -222,6 +226,16 @@ fn node_that_spins_is_named() {
     assert_eq!(line.world.turns(greedy), Ok(1001));
 }
 
+/// A node with a pace asks for turns that take time, however many they are, and does not spin.
+#[test]
+fn node_with_a_pace_does_not_spin() {
+    let mut world = World::new(1);
+    let greedy = world.add("greedy", Greedy { left: u32::MAX });
+    world.set_pace(greedy, ms(10)).unwrap();
+    assert_eq!(world.run_for(s(60)), Ok(()));
+    assert_eq!(world.worst_idle_turns(greedy), Ok(1));
+}
+
 /// One that does so now and then is not, and how often is counted.
 #[test]
 fn node_that_stops_does_not_spin() {
@@ -296,4 +310,27 @@ fn plan_that_plans_itself_ends_the_run() {
     world.at(after(s(1)), again).unwrap();
     let result = world.run_until(after(s(2)));
     assert_eq!(result, Err(SimError::EndlessPlans { at: after(s(1)) }));
+}
+
+/// A plan does not run the world that carries it out: time would go backwards.
+#[test]
+fn plan_does_not_run_the_world() {
+    type Run = fn(&mut World) -> Result<(), SimError>;
+    let runs: [Run; 4] = [
+        |world| world.run_for(s(100)),
+        |world| world.run_before(after(s(100))),
+        |world| world.step(after(s(100))).map(drop),
+        |world| world.run_while(after(s(100)), |_| true).map(drop),
+    ];
+    for run in runs {
+        let mut line = line();
+        let a = line.a;
+        line.world[a].alarm = Some(after(s(50)));
+        line.world.at(after(s(1)), run).unwrap();
+        let refused = Err(SimError::Nested { at: after(s(1)) });
+        assert_eq!(line.world.run_for(s(10)), refused);
+        // The world goes on.
+        assert_eq!(line.world.run_until(after(s(60))), Ok(()));
+        assert_eq!(line.world[a].turns, [after(s(50))]);
+    }
 }

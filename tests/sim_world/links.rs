@@ -1,8 +1,10 @@
 //! What is done to links, and what becomes of the frames.
 
-use tcp_keepalive::sim::trace::{Fate, Lost};
+use tcp_keepalive::sim::trace::{Entry, Fate, Lost};
 use tcp_keepalive::sim::wire::Kind;
-use tcp_keepalive::sim::{Conditions, Host, Loss, NodeId, Peer, Rate, Ratio, Script, World};
+use tcp_keepalive::sim::{
+    Conditions, Host, LinkId, Loss, NodeId, Peer, Rate, Ratio, Script, SimError, World,
+};
 
 use super::pair::{address, cidr, config, first_handle, server};
 use super::post::{after, arrived, line, lost, ms, s};
@@ -296,4 +298,122 @@ fn lose_every_loses_all_until_it_is_replaced() {
     line.until(s(1));
     assert_eq!(line.world[a].letters(), b"3");
     assert_eq!(line.world[b].letters(), b"4");
+}
+
+/// To let go what is held does not end a partition, nor put a cable in again.
+#[test]
+fn release_ends_no_partition_and_plugs_nothing_in() {
+    type Cut = fn(&mut World, LinkId) -> Result<(), SimError>;
+    let cuts: [(Cut, Lost); 2] = [
+        (World::partition, Lost::Partition),
+        (World::unplug, Lost::CableOut),
+    ];
+    for (cut, how) in cuts {
+        let mut line = line();
+        let a = line.a;
+        cut(&mut line.world, line.link).unwrap();
+        line.world.hold(line.link).unwrap();
+        line.world.release(line.link).unwrap();
+        line.send(a, b"1");
+        assert_eq!(line.fates(), [lost(ms(0), how)]);
+    }
+}
+
+/// A partition loses what is sent also while the link holds, and what the link lets go while there
+/// is one.
+#[test]
+fn partition_comes_before_holding() {
+    let mut line = line();
+    let a = line.a;
+    line.world.hold(line.link).unwrap();
+    line.send(a, b"1");
+    line.world.partition(line.link).unwrap();
+    line.send(a, b"2");
+    line.until(s(1));
+    let cut = lost(ms(0), Lost::Partition);
+    assert_eq!(line.fates(), [Fate::Held, cut]);
+    line.world.release(line.link).unwrap();
+    assert_eq!(line.fates(), [lost(s(1), Lost::Partition), cut]);
+}
+
+/// A direction that holds does not hold the other.
+#[test]
+fn oneway_hold_lets_the_other_direction_pass() {
+    let mut line = line();
+    let (a, b) = (line.a, line.b);
+    line.world.hold_oneway(line.link, b).unwrap();
+    line.send(a, b"1");
+    line.send(b, b"2");
+    line.until(s(1));
+    assert_eq!(line.fates(), [arrived(ms(10)), Fate::Held]);
+    line.world.release(line.link).unwrap();
+    line.until(s(2));
+    assert_eq!(line.fates()[1], arrived(s(1) + ms(10)));
+}
+
+/// What a pulled cable has lost holds nobody up afterwards: not in the order.
+#[test]
+fn unplug_forgets_the_order() {
+    let mut line = line();
+    let a = line.a;
+    let slow = Conditions::ideal().latency(s(3600));
+    line.world.set_conditions(line.link, a, slow).unwrap();
+    line.send(a, b"1");
+    line.world.unplug(line.link).unwrap();
+    line.world.repair(line.link).unwrap();
+    let fast = Conditions::ideal().latency(ms(10));
+    line.world.set_conditions(line.link, a, fast).unwrap();
+    line.send(a, b"2");
+    line.until(s(1));
+    assert_eq!(line.fates()[1], arrived(ms(10)));
+}
+
+/// Nor in the queue.
+#[test]
+fn unplug_forgets_the_queue() {
+    let mut line = line();
+    let a = line.a;
+    let slow = Conditions::ideal().rate(Rate::new(8, 1000).unwrap());
+    line.world.set_conditions(line.link, a, slow).unwrap();
+    line.send(a, b"123456789");
+    line.world.unplug(line.link).unwrap();
+    line.world.repair(line.link).unwrap();
+    line.send(a, b"x");
+    line.until(s(5));
+    assert_eq!(line.fates()[9], arrived(s(1)));
+}
+
+/// A link that was given another rate does not lose frames for the queue of the old one.
+#[test]
+fn another_rate_has_another_queue() {
+    let mut line = line();
+    let a = line.a;
+    let rate = |bits| Conditions::ideal().rate(Rate::new(bits, 100).unwrap());
+    line.world.set_conditions(line.link, a, rate(8)).unwrap();
+    line.send(a, b"123456789");
+    line.world
+        .set_conditions(line.link, a, rate(8_000_000))
+        .unwrap();
+    line.send(a, b"x");
+    // After those that are on their way.
+    let arrives = after(s(9));
+    assert_eq!(line.fates()[9], Fate::OnItsWay { arrives });
+}
+
+/// What a link doubles of what it held is made when it lets that go, and the trace is in order.
+#[test]
+fn copy_of_a_held_frame_is_made_when_it_is_let_go() {
+    let mut line = line();
+    let a = line.a;
+    let twice = Conditions::ideal().duplication(Ratio::ALWAYS);
+    line.world.set_conditions(line.link, a, twice).unwrap();
+    line.world.hold(line.link).unwrap();
+    line.send(a, b"1");
+    line.until(s(1));
+    line.world.release(line.link).unwrap();
+    line.until(s(2));
+    let entries = line.world.trace().entries();
+    assert!(entries.is_sorted_by_key(Entry::at));
+    let times: Vec<_> = line.world.trace().frames().map(|sent| sent.at).collect();
+    assert_eq!(times, [after(s(0)), after(s(1))]);
 }

@@ -2,7 +2,7 @@
 
 use smoltcp::socket::tcp;
 use tcp_keepalive::sim::trace::{Happening, Lost};
-use tcp_keepalive::sim::{Memory, Room, Script};
+use tcp_keepalive::sim::{Conditions, Memory, Room, Script, World};
 
 use super::pair::{PORT, kept_alive, pair, server};
 use super::post::{Post, after, arrived, line, line_with, lost, ms, s};
@@ -281,4 +281,23 @@ fn pace_keeps_turns_apart() {
     let turns = [1, 101, 201, 301].map(|at| after(ms(at)));
     assert_eq!(line.world[b].turns, turns);
     assert_eq!(line.world[b].inbox, [(after(ms(101)), b'1')]);
+}
+
+/// Room for no frame is no room: nothing is given either.
+#[test]
+fn room_for_no_frame_is_none() {
+    let none = (b"".to_vec(), b"".to_vec());
+    assert_eq!(with_room(Room::Frames(0)), none);
+}
+
+/// The room of a node is also that of ports which it gets later.
+#[test]
+fn room_is_also_of_links_to_come() {
+    let mut world = World::new(1);
+    let (a, b) = (world.add("a", Post::new()), world.add("b", Post::new()));
+    world.set_room(a, Room::None).unwrap();
+    world.link(a, b, Conditions::ideal()).unwrap();
+    world[a].outbox.push(b'1');
+    world.wake(a).unwrap();
+    assert_eq!(world[a].taken, [false]);
 }

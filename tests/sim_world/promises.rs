@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use smoltcp::socket::tcp;
-use tcp_keepalive::sim::{Invariant, Script, SimError};
+use tcp_keepalive::sim::{Conditions, Host, Invariant, Memory, Peer, Script, SimError, World};
 
-use super::pair::{PORT, Pair, config, first_handle, kept_alive, pair, server};
+use super::pair::{PORT, Pair, address, cidr, config, first_handle, kept_alive, pair, server};
 use super::post::{after, ms, s};
 
 fn invariant(result: Result<(), SimError>) -> Option<(&'static str, Invariant)> {
@@ -102,4 +102,68 @@ fn promise_is_of_the_connection_not_of_the_socket() {
         .unwrap();
     pair.until(s(6));
     assert_eq!(pair.client_state(), tcp::State::Established);
+}
+
+/// A connection with the very same ends is another one if it began later: a server promises
+/// nothing of the next client at the same port of the same address.
+#[test]
+fn promise_is_not_of_a_later_connection_with_the_same_ends() {
+    for comes_back in [true, false] {
+        let mut world = World::new(1);
+        let script = Script::server(PORT).keep_alive(config());
+        let server = world.add("server", Host::ip(cidr(2)).app(script));
+        let peer = world.add("peer", Peer::ip(address(1)));
+        world.link(server, peer, Conditions::ideal()).unwrap();
+        world[peer].connect(address(2), PORT, false);
+        world.run_for(s(1)).unwrap();
+        let handle = first_handle(&world, server);
+        let before = world[server].local_endpoint(handle);
+        let by = after(s(20));
+        world.promise_dead(server, handle, by).unwrap();
+        if comes_back {
+            world[server].tcp(handle).abort();
+            world.wake(server).unwrap();
+            world.run_for(s(1)).unwrap();
+            world.reboot(peer, Memory::Lost).unwrap();
+            world[peer].connect(address(2), PORT, false);
+        }
+        let result = world.run_until(after(s(30)));
+        assert_eq!(world[server].local_endpoint(handle), before);
+        let broken = Some(("server", Invariant::DeadPeerKept { by }));
+        assert_eq!(invariant(result), broken.filter(|_| !comes_back));
+    }
+}
+
+/// A host that is off or asleep at the moment of the promise is not held to it.
+#[test]
+fn promise_is_not_of_a_host_without_turns() {
+    let mut pair = kept_alive();
+    pair.until(s(1));
+    let handle = first_handle(&pair.world, pair.client);
+    let (client, server) = (pair.client, pair.server);
+    pair.world
+        .promise_dead(client, handle, after(s(5)))
+        .unwrap();
+    pair.world
+        .promise_dead(server, handle, after(s(5)))
+        .unwrap();
+    pair.world.sleep(client, s(10)).unwrap();
+    pair.world.crash(server).unwrap();
+    assert_eq!(pair.world.run_for(s(6)), Ok(()));
+}
+
+/// Nothing is promised of a host of another world.
+#[test]
+fn promise_needs_a_host_of_this_world() {
+    let pair = kept_alive();
+    let mut empty = World::new(1);
+    let handle = first_handle(&pair.world, pair.client);
+    let result = empty.promise_dead(pair.client, handle, after(s(5)));
+    assert_eq!(result, Err(SimError::NoSuchNode));
+    assert_eq!(empty.promise_alive(pair.client), Err(SimError::NoSuchNode));
+    // A node of that number is there, but it is no host.
+    let mut other = World::new(1);
+    other.add("peer", Peer::ip(address(1)));
+    let result = other.promise_dead(pair.client, handle, after(s(5)));
+    assert_eq!(result, Err(SimError::NoSuchNode));
 }

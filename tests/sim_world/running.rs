@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use tcp_keepalive::sim::trace::Entry;
+use tcp_keepalive::sim::trace::{Entry, Fate};
 use tcp_keepalive::sim::{Conditions, Loss, Ratio, Script, SimError, World};
 
 use super::pair::{PORT, config, pair_with, server};
@@ -108,6 +108,32 @@ fn step_stays_if_nothing_happens_within_its_limit() {
     assert_eq!(line.world.step(after(ms(999))), Ok(false));
     assert_eq!(line.world.now(), after(ms(0)));
     assert_eq!(line.world[line.a].turns, []);
+}
+
+/// `run_while` stops after the instant at which the condition holds no more, and says so.
+#[test]
+fn run_while_stops_when_it_may() {
+    let mut line = alarmed();
+    let a = line.a;
+    let stopped = line
+        .world
+        .run_while(after(s(9)), |world| world[a].turns.is_empty());
+    assert_eq!(stopped, Ok(true));
+    assert_eq!(line.world.now(), after(s(1)));
+    // Where it does not hold to begin with, nothing happens.
+    assert_eq!(line.world.run_while(after(s(9)), |_| false), Ok(true));
+    assert_eq!(line.world.now(), after(s(1)));
+}
+
+/// `run_while` is at its limit if the condition holds all the time.
+#[test]
+fn run_while_ends_at_its_limit() {
+    let mut line = alarmed();
+    assert_eq!(line.world.run_while(after(s(9)), |_| true), Ok(false));
+    assert_eq!(line.world.now(), after(s(9)));
+    assert_eq!(line.world[line.a].turns, [after(s(1))]);
+    let past = line.world.run_while(after(s(8)), |_| true);
+    assert!(matches!(past, Err(SimError::Past { .. })));
 }
 
 /// What is planned for an instant is done before any node has its turn then.
@@ -244,4 +270,72 @@ fn node_starts_when_it_is_added() {
     world.run_for(s(5)).unwrap();
     let id = world.add("late", Post::new());
     assert_eq!(world[id].starts, [after(s(5))]);
+}
+
+/// A trace that keeps the last entries has those, of up to twice as many, and finds frames by their
+/// numbers as before.
+#[test]
+fn trace_keeps_the_last() {
+    let mut line = line();
+    let a = line.a;
+    line.world.keep_last(10);
+    for number in 0..100 {
+        line.send(a, &[number]);
+        line.until(ms(100) * (u32::from(number) + 1));
+        assert_eq!(line.world[line.b].letters().last(), Some(&number));
+    }
+    let trace = line.world.trace();
+    assert!((10..=20).contains(&trace.entries().len()));
+    assert_eq!(trace.forgotten() + trace.entries().len(), 100);
+    let last = trace.frames().last().unwrap();
+    assert_eq!(*last.bytes, [99]);
+    for sent in trace.frames() {
+        assert_eq!(trace.frame(sent.id).unwrap().at, sent.at);
+        assert!(matches!(sent.fate, Fate::Arrived { .. }));
+        assert!(trace.labels().of(sent.id).is_some());
+    }
+    let forgotten = format!("({} lines before are not shown)", trace.forgotten());
+    assert!(trace.text().to_string().contains(&forgotten));
+}
+
+/// A frame that was held for so long that the trace has forgotten it arrives all the same, and has
+/// a place in the trace again.
+#[test]
+fn held_frame_that_was_forgotten_arrives() {
+    let mut line = line();
+    let (a, b) = (line.a, line.b);
+    line.world.keep_last(3);
+    line.world.hold_oneway(line.link, a).unwrap();
+    line.send(a, b"x");
+    for number in 0..50 {
+        line.send(b, &[number]);
+    }
+    line.world.release(line.link).unwrap();
+    line.until(s(1));
+    assert_eq!(line.world[b].letters(), b"x");
+    let trace = line.world.trace();
+    assert!(trace.frames().any(|sent| *sent.bytes == *b"x"));
+}
+
+/// What a world does is not changed by what is kept of it.
+#[test]
+fn what_is_kept_changes_nothing() {
+    let run = |keeps: Option<usize>| {
+        let conditions = Conditions::ideal()
+            .latency(ms(10))
+            .duplication(Ratio::percent(50).unwrap())
+            .loss(Loss::random(Ratio::percent(20).unwrap()));
+        let client = Script::client(server())
+            .keep_alive(config())
+            .reconnect(s(1));
+        let mut pair = pair_with(5, conditions, client, Script::server(PORT));
+        if let Some(keeps) = keeps {
+            pair.world.keep_last(keeps);
+        }
+        pair.until(s(500));
+        let last = pair.world.trace().entries().last();
+        format!("{last:?}")
+    };
+    assert_eq!(run(Some(1)), run(None));
+    assert_eq!(run(Some(0)).len(), "None".len());
 }

@@ -1,10 +1,11 @@
 //! Every word of a script.
 
 use smoltcp::socket::tcp;
-use smoltcp::wire::IpEndpoint;
+use smoltcp::wire::{IpAddress, IpEndpoint};
+use tcp_keepalive::sim::trace::Happening;
 use tcp_keepalive::sim::{Conditions, Host, Memory, NodeId, Peer, Script, World};
 
-use super::pair::{PORT, address, cidr, first_handle, kept_alive, pair, server};
+use super::pair::{PORT, address, cidr, config, first_handle, kept_alive, pair, server};
 use super::post::{after, ms, s};
 
 /// A client connects at once, a server accepts; without further words nothing more is said.
@@ -303,4 +304,113 @@ fn script_begins_when_its_host_is_linked() {
     world.run_for(s(5)).unwrap();
     let first = world.trace().frames().next().expect("it connects");
     assert_eq!((first.at, first.from), (after(s(5)), NodeId::from(host)));
+}
+
+/// What a script cannot do is in the trace, in words, and once.
+#[test]
+fn refusals_are_in_the_trace() {
+    let far = |port| IpEndpoint::new(IpAddress::v4(198, 51, 100, 1), port);
+    let of_six = IpEndpoint::new(IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 1), PORT);
+    for (script, word) in [
+        (
+            Script::client(IpEndpoint::new(address(2), 0)),
+            "cannot connect",
+        ),
+        (Script::client(of_six), "no route"),
+        (Script::client(far(PORT)), "no route"),
+        (Script::server(0), "cannot listen"),
+        (
+            Script::server(PORT).sockets(65).keep_alive(config()),
+            "kept alive",
+        ),
+    ] {
+        let pair = {
+            let mut pair = pair(script, Script::server(PORT));
+            pair.until(s(100));
+            pair
+        };
+        let of_script = |happening: &Happening| matches!(happening, Happening::Text(text) if text.contains(word));
+        assert_eq!(pair.count(of_script), 1, "{word}");
+    }
+}
+
+/// An address that smoltcp has no place for is in the trace.
+#[test]
+fn address_without_a_place_is_in_the_trace() {
+    let mut world = World::new(1);
+    let mut host = Host::ip(cidr(1));
+    for last in 2..100 {
+        host = host.address(cidr(last));
+    }
+    let host = world.add("host", host);
+    let used = world[host].iface.ip_addrs().len();
+    assert!(used < 99);
+    assert_eq!(world.trace().notes().count(), 99 - used);
+}
+
+/// A client that could not even try tries again.
+#[test]
+fn refused_client_tries_again() {
+    let client = Script::client(server()).reconnect(s(5)).open_at(s(1));
+    let mut pair = pair(client, Script::server(PORT));
+    let client = pair.client;
+    pair.world[client]
+        .iface
+        .update_ip_addrs(|addresses| addresses.truncate(0));
+    pair.until(s(3));
+    assert_eq!(pair.syns_of(client), []);
+    pair.world[client]
+        .iface
+        .update_ip_addrs(|addresses| addresses.push(cidr(1)).unwrap());
+    pair.until(s(10));
+    assert_eq!(pair.syns_of(client), [s(6)]);
+}
+
+/// However much a script has to send, it takes no more than the room there is.
+#[test]
+fn much_to_send_is_sent_as_there_is_room() {
+    let client = Script::client(server())
+        .send_at(s(1), usize::MAX)
+        .send_at(s(1), usize::MAX);
+    let mut pair = pair(client, Script::server(PORT));
+    pair.until(s(2));
+    let data = pair.data_of(pair.client);
+    assert!(data.iter().map(|(_, len)| len).sum::<usize>() > 10_000);
+}
+
+/// Times of a script count from when its host was switched on, also before the host's epoch. (When
+/// the SYN leaves is smoltcp's affair: it says "at once" with a time of zero.)
+#[test]
+fn times_before_the_epoch_are_times() {
+    let script = Script::client(server()).open_at(s(5));
+    let mut world = World::new(1);
+    let host = Host::ip(cidr(1)).epoch(after(s(4000))).app(script);
+    let host = world.add("host", host);
+    let peer = world.add("peer", Peer::ip(address(2)));
+    world.link(host, peer, Conditions::ideal()).unwrap();
+    let handle = first_handle(&world, host);
+    for (time, state) in [(ms(4999), tcp::State::Closed), (s(5), tcp::State::SynSent)] {
+        world.run_until(after(time)).unwrap();
+        assert_eq!(world[host].tcp(handle).state(), state);
+    }
+}
+
+/// A socket of a host that has lost its memory is none, and no panic.
+#[test]
+fn socket_is_none_after_a_restart() {
+    let mut world = World::new(1);
+    let host = world.add("host", Host::ip(cidr(1)));
+    let handle = world[host].add_tcp_socket(64, 64);
+    assert!(world[host].try_tcp(handle).is_some());
+    world.reboot(host, Memory::Lost).unwrap();
+    assert!(world[host].try_tcp(handle).is_none());
+}
+
+/// Buffers beyond what smoltcp has a window for are as large as can be.
+#[test]
+fn buffers_are_limited() {
+    let mut world = World::new(1);
+    let host = world.add("host", Host::ip(cidr(1)));
+    let handle = world[host].add_tcp_socket(usize::MAX, 64);
+    assert_eq!(world[host].tcp(handle).recv_capacity(), 1 << 30);
 }

@@ -114,7 +114,7 @@ impl Badge {
             Happening::Crashed | Happening::Partitioned { .. } | Happening::Unplugged => {
                 Self::new("#424a53", "#24292f", "#ffffff")
             }
-            Happening::Sleeps { .. } | Happening::Held => {
+            Happening::Sleeps { .. } | Happening::Held { .. } => {
                 Self::new("#ddf4ff", "#54aeff", "#0550ae")
             }
             _ => Self::new("#f6f8fa", "#afb8c1", "#424a53"),

@@ -30,14 +30,23 @@ pub enum Loss {
         /// The chance that it ends.
         ends: Ratio,
     },
-    /// In outages, measured in time: nothing passes for some time, everything for some time.
-    Outages {
-        /// How long everything passes.
-        up: RangeInclusive<Duration>,
-        /// How long nothing does.
-        down: RangeInclusive<Duration>,
-    },
+    /// In [outages](Loss::outages), measured in time: nothing passes for some time, everything
+    /// for some time.
+    Outages(Outages),
 }
+
+/// How long outages last, and how far they are apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outages {
+    up: RangeInclusive<Duration>,
+    down: RangeInclusive<Duration>,
+}
+
+/// The shortest time between outages.
+const SHORTEST_UP: Duration = Duration::from_millis(1);
+/// How many outages, or times in between, one frame may find to be over. After more it does not
+/// matter any more where they would stand.
+const MOST_CHANGES: u32 = 100_000;
 
 impl Loss {
     /// Each frame by itself, with the same chance.
@@ -72,15 +81,16 @@ impl Loss {
     ///
     /// # Errors
     ///
-    /// [`SimError::EmptyRange`] if a range ends before it starts, or could be no time at all.
+    /// [`SimError::EmptyRange`] if a range ends before it starts, or less than a millisecond could
+    /// be up.
     pub fn outages(
         up: RangeInclusive<Duration>,
         down: RangeInclusive<Duration>,
     ) -> Result<Self, SimError> {
-        if up.is_empty() || down.is_empty() || up.start().is_zero() {
+        if up.is_empty() || down.is_empty() || *up.start() < SHORTEST_UP {
             return Err(SimError::EmptyRange);
         }
-        Ok(Self::Outages { up, down })
+        Ok(Self::Outages(Outages { up, down }))
     }
 }
 
@@ -123,19 +133,32 @@ impl Luck {
                 self.in_burst ^= changes;
                 self.in_burst.then_some(Lost::InBurst)
             }
-            Loss::Outages { up, down } => {
-                let mut changes_at = *self
-                    .changes_at
-                    .get_or_insert_with(|| now.saturating_add(rng.duration(up.clone())));
-                while changes_at <= now {
-                    self.is_up = !self.is_up;
-                    let lasts = rng.duration(if self.is_up { up } else { down }.clone());
-                    changes_at = changes_at.saturating_add(lasts);
-                }
-                self.changes_at = Some(changes_at);
+            Loss::Outages(outages) => {
+                self.go_on(outages, now, rng);
                 (!self.is_up).then_some(Lost::InOutage)
             }
         }
+    }
+
+    /// Lets outages begin and end until now.
+    fn go_on(&mut self, Outages { up, down }: &Outages, now: Instant, rng: &mut Rng) {
+        let mut changes_at = match self.changes_at {
+            Some(at) => at,
+            None => now.saturating_add(rng.duration(up.clone())),
+        };
+        for _ in 0..MOST_CHANGES {
+            if changes_at > now {
+                break;
+            }
+            self.is_up = !self.is_up;
+            let lasts = rng.duration(if self.is_up { up } else { down }.clone());
+            changes_at = changes_at.saturating_add(lasts);
+        }
+        if changes_at <= now {
+            self.is_up = true;
+            changes_at = now.saturating_add(rng.duration(up.clone()));
+        }
+        self.changes_at = Some(changes_at);
     }
 }
 
@@ -192,10 +215,35 @@ mod tests {
         for (number, is_lost) in fates.iter().enumerate() {
             assert_eq!(*is_lost, number % 300 >= 200, "{number}");
         }
-        let never = seconds(0)..=seconds(0);
-        assert_eq!(
-            Loss::outages(never.clone(), never),
-            Err(SimError::EmptyRange)
-        );
+    }
+
+    /// Outages with less than a millisecond in between cannot be had.
+    #[test]
+    fn outages_without_a_time_in_between_cannot_be_had() {
+        let never = Duration::ZERO..=Duration::ZERO;
+        let least = Duration::from_millis(1);
+        for (up, is_refused) in [
+            (Duration::ZERO, true),
+            (Duration::from_nanos(1), true),
+            (least.saturating_sub(Duration::from_nanos(1)), true),
+            (least, false),
+        ] {
+            let loss = Loss::outages(up..=least, never.clone());
+            assert_eq!(loss.is_err(), is_refused, "{up:?}");
+        }
+    }
+
+    /// Outages that nobody looked at for an age, or until the end of time, take no time to find
+    /// out about.
+    #[test]
+    fn outages_of_an_age_are_skipped() {
+        let millisecond = Duration::from_millis(1)..=Duration::from_millis(1);
+        let loss = Loss::outages(millisecond.clone(), millisecond).unwrap();
+        let (mut luck, mut rng) = (Luck::new(), Rng::new(1));
+        let century = Instant::from_millis(100 * 365 * 86_400_000);
+        for now in [Instant::ZERO, century, Instant::from_micros(u64::MAX)] {
+            luck.strikes(&loss, now, &mut rng);
+        }
+        assert!(luck.is_up);
     }
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use ::smoltcp::phy::Medium;
 
-pub use self::loss::Loss;
+pub use self::loss::{Loss, Outages};
 pub use self::rate::Rate;
 
 use self::delay::{Delay, Order};
@@ -168,21 +168,14 @@ impl Link {
     }
 }
 
-/// Why a direction passes nothing, if it does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gate {
-    Open,
-    /// Frames are lost.
-    Shut(Lost),
-    /// Frames wait until they are let go.
-    Held,
-}
-
 /// One direction of a link, and how its luck stands.
 #[derive(Debug)]
 pub(super) struct Direction {
     pub(super) conditions: Conditions,
-    pub(super) gate: Gate,
+    /// Nothing passes: how it is lost.
+    pub(super) shut: Option<Lost>,
+    /// Frames wait until they are let go.
+    pub(super) is_holding: bool,
     pub(super) held: Vec<Frame>,
     luck: Luck,
     order: Order,
@@ -211,13 +204,29 @@ impl Direction {
     pub(super) const fn new(conditions: Conditions, rng: Rng) -> Self {
         Self {
             conditions,
-            gate: Gate::Open,
+            shut: None,
+            is_holding: false,
             held: Vec::new(),
             luck: Luck::new(),
             order: Order::new(),
             queue: Queue::new(),
             rng,
         }
+    }
+
+    /// From now on it is like that.
+    pub(super) fn change(&mut self, conditions: Conditions) {
+        if conditions.rate != self.conditions.rate {
+            // What waits has left by the old rate's reckoning, and keeps its place in the order.
+            self.queue = Queue::new();
+        }
+        self.conditions = conditions;
+    }
+
+    /// Nothing is on its way any more that others would have to wait for.
+    pub(super) const fn forget_traffic(&mut self) {
+        self.order = Order::new();
+        self.queue = Queue::new();
     }
 
     /// What becomes of a frame that is sent now.
@@ -228,13 +237,12 @@ impl Direction {
         kind: &Kind,
         frame: &Frame,
     ) -> Passage {
-        match self.gate {
-            Gate::Shut(why) => return Passage::Lost(why),
-            Gate::Held => {
-                self.held.push(frame.clone());
-                return Passage::Held;
-            }
-            Gate::Open => {}
+        if let Some(why) = self.shut {
+            return Passage::Lost(why);
+        }
+        if self.is_holding {
+            self.held.push(frame.clone());
+            return Passage::Held;
         }
         if let Some(why) = self.luck.strikes(&self.conditions.loss, now, &mut self.rng) {
             return Passage::Lost(why);

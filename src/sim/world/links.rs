@@ -1,20 +1,25 @@
 //! What is done to links.
 
 use super::super::SimError;
-use super::super::link::{Conditions, Direction, Gate, Link, LinkId};
+use super::super::link::{Conditions, Direction, Link, LinkId};
 use super::super::node::NodeId;
-use super::super::trace::{Fate, Happening, Lost};
+use super::super::trace::{Fate, Happening, Lost, Sent};
 use super::super::wire::{self, Kind};
 use super::{Due, World};
 
 impl World {
-    /// Nothing that is sent from now on passes the link. What is on its way arrives.
+    /// Nothing that is sent from now on passes the link. What is on its way arrives; what is
+    /// [held](Self::hold) stays so, and is lost if it is let go before the [repair](Self::repair).
+    ///
+    /// Partitions do not nest: one repair ends them all.
     ///
     /// # Errors
     ///
     /// [`SimError::NoSuchLink`].
     pub fn partition(&mut self, link: LinkId) -> Result<(), SimError> {
-        self.link_mut(link)?.set_gates(Gate::Shut(Lost::Partition));
+        for direction in &mut self.link_mut(link)?.directions {
+            direction.shut = Some(Lost::Partition);
+        }
         self.note(None, Some(link), Happening::Partitioned { from: None });
         Ok(())
     }
@@ -30,13 +35,14 @@ impl World {
         from: impl Into<NodeId>,
     ) -> Result<(), SimError> {
         let from = from.into();
-        self.direction_mut(link, from)?.gate = Gate::Shut(Lost::Partition);
+        self.direction_mut(link, from)?.shut = Some(Lost::Partition);
         let from = Some(from);
         self.note(None, Some(link), Happening::Partitioned { from });
         Ok(())
     }
 
-    /// The cable is out: nothing passes, and what is on its way, or [held](Self::hold), is lost.
+    /// The cable is out: nothing passes either way, and what is on its way, or
+    /// [held](Self::hold), is lost.
     ///
     /// # Errors
     ///
@@ -44,9 +50,10 @@ impl World {
     pub fn unplug(&mut self, link: LinkId) -> Result<(), SimError> {
         let (at, how) = (self.now, Lost::CableOut);
         let its = self.links.get_mut(link.0).ok_or(SimError::NoSuchLink)?;
-        its.set_gates(Gate::Shut(how));
         let trace = &mut self.trace;
         for direction in &mut its.directions {
+            direction.shut = Some(how);
+            direction.forget_traffic();
             for frame in direction.held.drain(..) {
                 trace.settle(frame.id, Fate::Lost { at, how });
             }
@@ -65,30 +72,50 @@ impl World {
     }
 
     /// Undoes [`partition`](Self::partition), [`partition_oneway`](Self::partition_oneway) and
-    /// [`unplug`](Self::unplug), and lets go what is held.
+    /// [`unplug`](Self::unplug), in both directions, and lets go what is held.
     ///
     /// # Errors
     ///
     /// [`SimError::NoSuchLink`].
     pub fn repair(&mut self, link: LinkId) -> Result<(), SimError> {
+        for direction in &mut self.link_mut(link)?.directions {
+            direction.shut = None;
+        }
         self.let_go(link)?;
         self.note(None, Some(link), Happening::Repaired);
         Ok(())
     }
 
     /// Frames sent from now on wait on the link, in both directions, until
-    /// [`release`](Self::release).
+    /// [`release`](Self::release). Those that a partition or a pulled cable would lose are lost.
     ///
     /// # Errors
     ///
     /// [`SimError::NoSuchLink`].
     pub fn hold(&mut self, link: LinkId) -> Result<(), SimError> {
-        self.link_mut(link)?.set_gates(Gate::Held);
-        self.note(None, Some(link), Happening::Held);
+        for direction in &mut self.link_mut(link)?.directions {
+            direction.is_holding = true;
+        }
+        self.note(None, Some(link), Happening::Held { from: None });
         Ok(())
     }
 
-    /// Lets go what is held, in order, as if it were sent now.
+    /// Frames sent from now on in the direction away from `from` wait until
+    /// [`release`](Self::release); those of the other direction pass.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchLink`], [`SimError::NotOnLink`].
+    pub fn hold_oneway(&mut self, link: LinkId, from: impl Into<NodeId>) -> Result<(), SimError> {
+        let from = from.into();
+        self.direction_mut(link, from)?.is_holding = true;
+        let from = Some(from);
+        self.note(None, Some(link), Happening::Held { from });
+        Ok(())
+    }
+
+    /// Lets go what is held, in both directions and in order, as if it were sent now. A partition
+    /// or a pulled cable it leaves as it is.
     ///
     /// # Errors
     ///
@@ -99,28 +126,45 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn let_go(&mut self, id: LinkId) -> Result<(), SimError> {
+    fn let_go(&mut self, id: LinkId) -> Result<(), SimError> {
         let now = self.now;
         let link = self.link_mut(id)?;
         let (medium, [first, second]) = (link.medium, link.ends);
         let mut leaving = Vec::new();
-        for (direction, to) in link.directions.iter_mut().zip([second, first]) {
-            direction.gate = Gate::Open;
+        let ways = [(first, second), (second, first)];
+        for (direction, (from, to)) in link.directions.iter_mut().zip(ways) {
+            direction.is_holding = false;
             for frame in core::mem::take(&mut direction.held) {
                 let kind = wire::parse(medium, &frame.bytes);
                 let passage = direction.pass(now, medium, &kind, &frame);
-                leaving.push((to, frame, passage));
+                leaving.push((from, to, frame, passage));
             }
         }
-        for (to, frame, passage) in leaving {
-            if let Some(sent) = self.trace.frame(frame.id).cloned() {
-                self.travel(sent, &frame, to, passage);
-            }
+        for (from, to, frame, passage) in leaving {
+            let sent = self.trace.frame(frame.id).cloned();
+            // What the trace has forgotten meanwhile is entered anew.
+            let sent = sent.unwrap_or_else(|| Sent {
+                id: self.trace.next_id(),
+                at: now,
+                from: from.node,
+                to: to.node,
+                link: id,
+                kind: wire::parse(medium, &frame.bytes),
+                bytes: frame.bytes.clone(),
+                damaged: None,
+                copy_of: None,
+                fate: Fate::Held,
+            });
+            self.travel(sent, &frame, to, passage);
         }
         Ok(())
     }
 
-    /// Changes what the direction away from `from` is like.
+    /// Changes what the direction away from `from` is like, for frames sent from now on.
+    ///
+    /// They do not overtake what is on its way already, though that may take its time: from a
+    /// link that was slow for a moment nothing arrives before what it was slow with. Only
+    /// [`unplug`](Self::unplug) gets rid of that.
     ///
     /// # Errors
     ///
@@ -132,7 +176,7 @@ impl World {
         conditions: Conditions,
     ) -> Result<(), SimError> {
         let from = from.into();
-        self.direction_mut(link, from)?.conditions = conditions;
+        self.direction_mut(link, from)?.change(conditions);
         self.note(None, Some(link), Happening::ConditionsChanged { from });
         Ok(())
     }
@@ -165,27 +209,15 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn link_mut(&mut self, link: LinkId) -> Result<&mut Link, SimError> {
+    fn link_mut(&mut self, link: LinkId) -> Result<&mut Link, SimError> {
         self.links.get_mut(link.0).ok_or(SimError::NoSuchLink)
     }
 
-    pub(super) fn direction_mut(
-        &mut self,
-        link: LinkId,
-        from: NodeId,
-    ) -> Result<&mut Direction, SimError> {
+    fn direction_mut(&mut self, link: LinkId, from: NodeId) -> Result<&mut Direction, SimError> {
         let node = self.slot(from)?.name;
         let link = self.link_mut(link)?;
         let away = link.away_from(from).ok_or(SimError::NotOnLink { node })?;
         let direction = link.directions.get_mut(away);
         direction.ok_or(SimError::NotOnLink { node })
-    }
-}
-
-impl Link {
-    pub(super) fn set_gates(&mut self, gate: Gate) {
-        for direction in &mut self.directions {
-            direction.gate = gate;
-        }
     }
 }

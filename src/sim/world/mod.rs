@@ -39,6 +39,8 @@ enum Due {
 /// octets at the same microseconds, on every machine.
 pub struct World {
     now: Instant,
+    /// It is at work on what happens now.
+    is_running: bool,
     seed: u64,
     rng: Rng,
     slots: Vec<Slot>,
@@ -70,6 +72,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         Self {
             now: START,
+            is_running: false,
             seed,
             rng: Rng::new(seed),
             slots: Vec::new(),
@@ -139,23 +142,25 @@ impl World {
         port.ok_or(SimError::NoPortLeft { node: slot.name })
     }
 
-    fn plug(&mut self, node: NodeId, port: Port, link: LinkId) -> Result<End, SimError> {
+    fn plug(&mut self, node: NodeId, mut port: Port, link: LinkId) -> Result<End, SimError> {
         let slot = self.slot_mut(node)?;
         let end = End {
             node,
             port: slot.ports.len(),
         };
+        port.set_room(slot.room);
         slot.ports.push(port);
         slot.links.push(link);
         slot.is_touched = true;
         Ok(end)
     }
 
-    /// Does something at a moment to come, before any node has its turn then.
+    /// Does something at a moment to come, before any node has its turn then. What it does takes
+    /// no time: it may plan, and [wake](Self::wake), but not run the world.
     ///
     /// # Errors
     ///
-    /// [`SimError::Past`].
+    /// [`SimError::Past`]. Later, whatever the plan returns.
     pub fn at(
         &mut self,
         moment: Instant,
@@ -183,7 +188,7 @@ impl World {
 
 /// Looking at nodes.
 impl World {
-    /// A node; `None` if it is of another world.
+    /// A node; `None` if this world has no node of that number and type.
     #[must_use]
     pub fn get<N: Node>(&self, id: Id<N>) -> Option<&N> {
         let node: &dyn Any = &*self.slots.get(id.node.0)?.node;
@@ -207,7 +212,8 @@ impl World {
         Ok(self.slot(node.into())?.turns)
     }
 
-    /// The most turns in a row in which a node moved no frame and yet asked for another at once.
+    /// The most turns in a row, at one instant, in which a node moved no frame and yet asked for
+    /// another at once.
     ///
     /// # Errors
     ///
@@ -229,7 +235,7 @@ impl World {
 ///
 /// # Panics
 ///
-/// If it is of another one, as a slice would. [`World::get`] does not.
+/// If there is no node of that number and type, as for the index of a slice. [`World::get`] does not.
 impl<N: Node> Index<Id<N>> for World {
     type Output = N;
 

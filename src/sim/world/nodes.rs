@@ -96,7 +96,8 @@ impl World {
         self.turn(id)
     }
 
-    /// All devices of the node have that much room from now on. The node is not told: a device that
+    /// All devices of the node have that much room from now on, and so will those that links to
+    /// come make. The node is not told: a device that
     /// has an interrupt for that [wakes](Self::wake) it.
     ///
     /// # Errors
@@ -105,6 +106,7 @@ impl World {
     pub fn set_room(&mut self, node: impl Into<NodeId>, room: Room) -> Result<(), SimError> {
         let id = node.into();
         let slot = self.slot_mut(id)?;
+        slot.room = room;
         for port in &mut slot.ports {
             port.set_room(room);
         }
@@ -176,7 +178,7 @@ impl World {
         self.set_clock(node.into(), what, |clock, _| clock.tick(tick))
     }
 
-    pub(super) fn set_clock(
+    fn set_clock(
         &mut self,
         id: NodeId,
         what: Happening,

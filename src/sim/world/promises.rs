@@ -1,12 +1,24 @@
 //! What is promised, besides what always holds.
 
 use ::smoltcp::iface::SocketHandle;
+use ::smoltcp::wire::IpEndpoint;
 
 use super::super::node::{Id, NodeId};
 use super::super::trace::Happening;
 use super::super::{Host, Invariant, SimError};
 use super::World;
+use super::slot::Power;
 use crate::{Event, Instant};
+
+/// Which connection it is.
+#[derive(Clone, Copy)]
+struct Connection {
+    /// The local end, and the remote one.
+    ends: [IpEndpoint; 2],
+    /// The initial sequence number, since a later connection may have the same ends; `None` if
+    /// the trace does not show it.
+    initial: Option<u32>,
+}
 
 /// What is promised, besides what [always](Invariant) holds.
 impl World {
@@ -29,7 +41,8 @@ impl World {
     }
 
     /// The peer of the connection that `handle` has is dead, or as good as: the connection has to
-    /// have ended by `by`, or another one begun.
+    /// have ended by `by`, or another one begun. A socket without a connection keeps the promise,
+    /// and so does a host that is off or asleep at that moment: it gives nobody up.
     ///
     /// # Errors
     ///
@@ -41,16 +54,45 @@ impl World {
         handle: SocketHandle,
         by: Instant,
     ) -> Result<(), SimError> {
-        self.slot(host.node)?;
-        let local = self[host].local_endpoint(handle);
+        let dead = self.connection(host, handle)?;
         // What happens at that very moment is in time.
         self.at(by.plus_micros(1), move |world| {
-            let kept = world[host].local_endpoint(handle);
-            if kept.is_some() && kept == local {
+            let is_same = |now: &Connection, then: &Connection| {
+                now.ends == then.ends && (now.initial.is_none() || now.initial == then.initial)
+            };
+            let now = world.connection(host, handle)?;
+            let is_kept = now
+                .zip(dead)
+                .is_some_and(|(now, then)| is_same(&now, &then));
+            if is_kept && world.slot(host.node)?.power == Power::On {
                 return Err(world.broken(host.node, handle, Invariant::DeadPeerKept { by }));
             }
             Ok(())
         })
+    }
+
+    /// The connection that a socket has, if it has one.
+    fn connection(
+        &self,
+        host: Id<Host>,
+        handle: SocketHandle,
+    ) -> Result<Option<Connection>, SimError> {
+        let own = self.get(host).ok_or(SimError::NoSuchNode)?;
+        Ok(own.endpoints(handle).map(|ends| {
+            let sent = self.trace.frames().rev();
+            let mut segments = sent
+                .filter(|sent| sent.from == host.node)
+                .filter_map(|sent| sent.kind.tcp());
+            let syn = segments.find(|segment| {
+                let src = IpEndpoint::new(segment.src_addr, segment.src_port);
+                let dst = IpEndpoint::new(segment.dst_addr, segment.dst_port);
+                segment.syn && [src, dst] == ends
+            });
+            Connection {
+                ends,
+                initial: syn.map(|syn| syn.seq),
+            }
+        }))
     }
 
     pub(super) fn check_promise(&self, id: NodeId, what: &Happening) -> Result<(), SimError> {

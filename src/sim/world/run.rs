@@ -20,6 +20,7 @@ const PATIENCE: u32 = 1_000;
 const TURNS_AT_ONE_INSTANT: u32 = 100_000;
 /// How many plans may be carried out between two turns.
 const PLANS_IN_A_ROW: u32 = 100_000;
+
 /// Running.
 impl World {
     /// The world's time. Each node's own [clock](Self::clock) may show another.
@@ -45,12 +46,19 @@ impl World {
         &self.trace
     }
 
+    /// Keeps the last `entries` of the trace from now on, or, lest each has to make room, up to
+    /// twice as many. Labels, texts, charts and captures are then of what there is.
+    pub fn keep_last(&mut self, entries: usize) {
+        self.trace.keep_last(entries);
+    }
+
     /// Lets everything happen up to and at `moment`.
     ///
     /// # Errors
     ///
-    /// [`SimError::Past`], [`SimError::Spins`] if a node does, [`SimError::EndlessPlans`] if plans
-    /// do, and [`SimError::Broken`] if something that has to hold does not.
+    /// [`SimError::Past`], [`SimError::Nested`] in a [plan](Self::at), [`SimError::Spins`] if a node
+    /// does, [`SimError::EndlessPlans`] if plans do, and [`SimError::Broken`] if something that has
+    /// to hold does not.
     pub fn run_until(&mut self, moment: Instant) -> Result<(), SimError> {
         self.run(moment, true)
     }
@@ -73,38 +81,90 @@ impl World {
         self.run(self.now.saturating_add(duration), true)
     }
 
+    /// Lets everything happen up to and at `limit`, but stops after the first instant at which
+    /// `goes_on` says no; it is asked before anything happens, too. Whether it has said no.
+    ///
+    /// ```
+    /// # use core::time::Duration;
+    /// # use smoltcp::wire::{IpAddress, IpCidr};
+    /// # use tcp_keepalive::sim::{Conditions, Host, Peer, SimError, World};
+    /// # let mut world = World::new(1);
+    /// # let device = world.add("device", Host::ip(IpCidr::new(IpAddress::v4(192, 0, 2, 1), 24)));
+    /// let limit = world.now().saturating_add(Duration::from_secs(3600));
+    /// let was_reported = world.run_while(limit, |world| world[device].events().is_empty())?;
+    /// # assert!(!was_reported);
+    /// # Ok::<(), SimError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`run_until`](Self::run_until).
+    pub fn run_while(
+        &mut self,
+        limit: Instant,
+        mut goes_on: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, SimError> {
+        self.require_future(limit)?;
+        while goes_on(self) {
+            if !self.step(limit)? {
+                self.now = limit;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Goes to the next instant at which anything happens, but not past `limit`, and lets it
     /// happen. Whether there was one.
     ///
     /// # Errors
     ///
-    /// As for [`run_until`](Self::run_until).
+    /// As for [`run_until`](Self::run_until), but for a limit that is past: nothing happens until then.
     pub fn step(&mut self, limit: Instant) -> Result<bool, SimError> {
         match self.next_wish() {
             Some(next) if next <= limit => {
-                self.now = next;
-                self.settle()?;
+                self.go_to(next)?;
                 Ok(true)
             }
             _ => Ok(false),
         }
     }
 
-    pub(super) fn run(&mut self, end: Instant, inclusive: bool) -> Result<(), SimError> {
+    fn run(&mut self, end: Instant, inclusive: bool) -> Result<(), SimError> {
         self.require_future(end)?;
+        self.require_standing()?;
         while let Some(next) = self.next_wish() {
             if next > end || next == end && !inclusive {
                 break;
             }
-            self.now = next;
-            self.settle()?;
+            self.go_to(next)?;
         }
         self.now = end;
         Ok(())
     }
 
+    /// Lets happen what does at that moment.
+    fn go_to(&mut self, moment: Instant) -> Result<(), SimError> {
+        self.require_standing()?;
+        self.now = moment;
+        self.is_running = true;
+        let result = self.settle();
+        self.is_running = false;
+        result
+    }
+
+    /// A plan that is carried out cannot let time pass: it would come back to a moment that is
+    /// past.
+    const fn require_standing(&self) -> Result<(), SimError> {
+        if self.is_running {
+            Err(SimError::Nested { at: self.now })
+        } else {
+            Ok(())
+        }
+    }
+
     /// The earliest moment that anything is to happen.
-    pub(super) fn next_wish(&mut self) -> Option<Instant> {
+    fn next_wish(&mut self) -> Option<Instant> {
         let now = self.now;
         for slot in &mut self.slots {
             if slot.is_touched {
@@ -117,7 +177,7 @@ impl World {
     }
 
     /// Everything that is due now.
-    pub(super) fn settle(&mut self) -> Result<(), SimError> {
+    fn settle(&mut self) -> Result<(), SimError> {
         let mut last = None;
         for _ in 0..TURNS_AT_ONE_INSTANT {
             self.deliver()?;
@@ -139,7 +199,7 @@ impl World {
     }
 
     /// All that was decided to happen by now.
-    pub(super) fn deliver(&mut self) -> Result<(), SimError> {
+    fn deliver(&mut self) -> Result<(), SimError> {
         let mut plans = 0;
         while let Some(entry) = self.agenda.first_entry() {
             if entry.key().0 > self.now {
@@ -160,14 +220,14 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn ask_touched(&mut self) {
+    fn ask_touched(&mut self) {
         let now = self.now;
         for slot in self.slots.iter_mut().filter(|slot| slot.is_touched) {
             slot.ask(now);
         }
     }
 
-    pub(super) fn arrive(&mut self, to: End, frame: Frame) {
+    fn arrive(&mut self, to: End, frame: Frame) {
         let at = self.now;
         let id = frame.id;
         let Some(slot) = self.slots.get_mut(to.node.0) else {
@@ -199,6 +259,10 @@ impl World {
         let moved = self.give_turn(id, Node::poll)?;
         let slot = self.slot_mut(id)?;
         slot.turns += 1;
+        if slot.last_turn != Some(now) {
+            // Time has passed: what it did before was not at this instant.
+            slot.idle_turns = 0;
+        }
         slot.last_turn = Some(now);
         slot.ask(now);
         if !moved && slot.wake.is_some_and(|wake| wake <= now) {
@@ -237,11 +301,12 @@ impl World {
         let mut moved = false;
         for (port, link) in slot.ports.iter_mut().zip(&slot.links) {
             moved |= !port.take_taken().is_empty();
-            for bytes in port.take_outbox() {
-                outgoing.push((*link, bytes));
-            }
+            let (sent, lost) = (port.take_outbox(), port.take_lost());
+            moved |= !sent.is_empty();
+            outgoing.extend(sent.into_iter().map(|bytes| (*link, bytes, None)));
+            let lost = lost.into_iter();
+            outgoing.extend(lost.map(|bytes| (*link, bytes, Some(Lost::NoRoom))));
         }
-        moved |= !outgoing.is_empty();
         // What was sent is in the trace also if something in it is wrong.
         let mut result = Ok(moved);
         for report in reports {
@@ -249,8 +314,8 @@ impl World {
                 result = Err(error);
             }
         }
-        for (link, bytes) in outgoing {
-            self.send(id, link, bytes);
+        for (link, bytes, lost) in outgoing {
+            self.send(id, link, bytes, lost);
         }
         result
     }
@@ -303,8 +368,8 @@ impl World {
         })
     }
 
-    /// A frame leaves a node.
-    pub(super) fn send(&mut self, from: NodeId, id: LinkId, bytes: Vec<u8>) {
+    /// A frame leaves a node, or is lost before it does.
+    fn send(&mut self, from: NodeId, id: LinkId, bytes: Vec<u8>, lost: Option<Lost>) {
         let now = self.now;
         let Some(link) = self.links.get_mut(id.0) else {
             return;
@@ -326,15 +391,14 @@ impl World {
             id: self.trace.next_id(),
             bytes: bytes.into(),
         };
-        let is_chosen = link.is_chosen(from, &kind);
+        let lost = lost.or_else(|| link.is_chosen(from, &kind).then_some(Lost::Chosen));
         let medium = link.medium;
         let Some(direction) = link.directions.get_mut(away) else {
             return;
         };
-        let passage = if is_chosen {
-            Passage::Lost(Lost::Chosen)
-        } else {
-            direction.pass(now, medium, &kind, &frame)
+        let passage = match lost {
+            Some(how) => Passage::Lost(how),
+            None => direction.pass(now, medium, &kind, &frame),
         };
         let sent = Sent {
             id: frame.id,
@@ -364,8 +428,10 @@ impl World {
                 let original = sent.clone();
                 self.depart(sent, frame, to, first);
                 if let Some(again) = again {
+                    // Of one that was held, it is made now.
                     let copy = Sent {
                         id: self.trace.next_id(),
+                        at,
                         copy_of: Some(original.id),
                         ..original
                     };
@@ -375,7 +441,7 @@ impl World {
         }
     }
 
-    pub(super) fn depart(&mut self, mut sent: Sent, frame: &Frame, to: End, transit: Transit) {
+    fn depart(&mut self, mut sent: Sent, frame: &Frame, to: End, transit: Transit) {
         let Transit { at, damaged } = transit;
         let (id, link) = (sent.id, sent.link);
         sent.damaged.clone_from(&damaged);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::super::clock::Clock;
 use super::super::link::LinkId;
 use super::super::node::Node;
-use super::super::{Port, Rng};
+use super::super::{Port, Rng, Room};
 use crate::Instant;
 
 /// Whether a node has turns.
@@ -22,6 +22,8 @@ pub(super) struct Slot {
     pub(super) ports: Vec<Port>,
     /// The link of each port.
     pub(super) links: Vec<LinkId>,
+    /// What its ports have, those to come included.
+    pub(super) room: Room,
     pub(super) clock: Clock,
     pub(super) rng: Rng,
     pub(super) power: Power,
@@ -46,6 +48,7 @@ impl Slot {
             node,
             ports: Vec::new(),
             links: Vec::new(),
+            room: Room::Plenty,
             clock: Clock::new(),
             rng,
             power: Power::On,

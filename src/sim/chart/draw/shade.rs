@@ -55,7 +55,7 @@ fn change(note: &Note) -> Option<(Place, Option<&'static str>)> {
         Happening::Crashed => Some(style::OFF),
         Happening::Sleeps { .. } => Some(style::ASLEEP),
         Happening::Partitioned { .. } | Happening::Unplugged => Some(style::SHUT),
-        Happening::Held => Some(style::HELD),
+        Happening::Held { .. } => Some(style::HELD),
         Happening::Rebooted { .. }
         | Happening::Woke
         | Happening::Repaired
