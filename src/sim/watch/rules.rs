@@ -59,7 +59,8 @@ fn note_heard(account: &mut Account, view: &View<'_>) -> Result<bool, Invariant>
         account.round = Round::default();
         account.has_same_config = true;
         account.is_timeless = false;
-        if let Some(believed) = believed.filter(|_| !account.is_new)
+        // Before the handshake is over, nothing follows from it.
+        if let Some(believed) = believed.filter(|_| account.was_open && !account.is_new)
             && !account.arrivals.may_have_been_heard_at(believed, view.now)
         {
             return Err(Invariant::HeardNobody { believed });
@@ -203,7 +204,9 @@ fn check_time(
     let is_reconfigured = round.was_probing && !account.has_same_config;
     let is_first = round.probes == 0 && round.unsent == 0 && !is_reconfigured;
     let believed = account.believed.filter(|_| !account.is_timeless);
-    if let Some(heard) = believed.max(account.heard).filter(|_| is_first) {
+    // Enabled late, it cannot tell whose a segment is before it has learned the numbers.
+    let heard = account.heard.filter(|_| account.believed.is_some());
+    if let Some(heard) = believed.max(heard).filter(|_| is_first) {
         let due = heard.saturating_add(config.idle());
         if now < due {
             return Err(Invariant::ProbeBeforeIdle { due, at: now });
