@@ -140,12 +140,12 @@ impl Counted {
 
 impl Offers {
     /// Both SYNs had a timestamp option (RFC 7323 3.2).
-    pub(super) fn timestamps(&self) -> Option<bool> {
+    pub(super) fn timestamps(self) -> Option<bool> {
         Some(self.own?.timestamps && self.peers?.timestamps)
     }
 
     /// By how much our windows are scaled: if both SYNs had the option (RFC 7323 2.2).
-    pub(super) fn scale(&self) -> Option<u8> {
+    pub(super) fn scale(self) -> Option<u8> {
         match (self.own?.window_scale, self.peers?.window_scale) {
             (Some(own), Some(_)) => Some(own),
             _ => Some(0),

@@ -1,6 +1,7 @@
 //! What is held against one connection's keep-alive, after each poll.
 
 use ::smoltcp::iface::SocketHandle;
+use ::smoltcp::socket::tcp;
 
 use super::super::invariant::Invariant;
 use super::account::{Account, Counted, Round};
@@ -371,7 +372,7 @@ fn check_gap(
 
 /// After a verdict nothing is left of the connection but its RST, if that could not leave.
 fn check_carried_out(handle: SocketHandle, view: &View<'_>) -> Result<(), Invariant> {
-    let is_open = socket_of(view.sockets, handle).is_some_and(|socket| socket.is_open());
+    let is_open = socket_of(view.sockets, handle).is_some_and(tcp::Socket::is_open);
     if is_open || view.keep_alive.state(handle) != Some(State::TimedOut) {
         return Err(Invariant::VerdictNotCarriedOut);
     }

@@ -36,6 +36,8 @@ fn config() -> Config {
     Config::new(s(10), s(2), 3).unwrap()
 }
 
+type Change = fn(&mut Segment);
+
 /// One connection, and a watch that has seen all of it.
 struct Stage {
     host: Host,
@@ -437,7 +439,6 @@ fn heard_forgotten() {
 /// What cannot be the peer's, or what nobody can be certain of, is not forgotten.
 #[test]
 fn what_may_be_anybodys_is_not_forgotten() {
-    type Change = fn(&mut Segment);
     let changes: [Change; 7] = [
         |segment| segment.rst = true,
         |segment| segment.checksum_ok = false,
@@ -768,7 +769,6 @@ fn probe_before_idle_after_data() {
 /// an RST.
 #[test]
 fn heard_nobody() {
-    type Change = fn(&mut Segment);
     let changes: [(bool, Change); 7] = [
         (true, |_| {}),
         (true, |segment| segment.seq = segment.seq.wrapping_sub(1)),
@@ -832,7 +832,7 @@ fn long_segment_may_be_believed_late() {
 #[test]
 fn probe_payload() {
     let octet = config().with_payload(ProbePayload::GarbageOctet);
-    let (none, one, other): (fn(&mut Segment), fn(&mut Segment), fn(&mut Segment)) = (
+    let (none, one, other): (Change, Change, Change) = (
         |probe| probe.payload.clear(),
         |probe| probe.payload = vec![0],
         |probe| probe.payload = vec![1],
@@ -857,7 +857,7 @@ fn probe_payload() {
 fn probe_form() {
     let wrong_window = |found| Invariant::ProbeWindow { found, told: 1024 };
     let (found, right) = (63, 64);
-    let changes: [(fn(&mut Segment), Result<usize, Invariant>); 5] = [
+    let changes: [(Change, Result<usize, Invariant>); 5] = [
         (|_| {}, Ok(1)),
         (|probe| probe.window = 0, Err(wrong_window(0))),
         (|probe| probe.window = 1025, Err(wrong_window(1025))),
