@@ -363,6 +363,7 @@ impl Host {
         let mut view = View {
             now: instant_in(self.settings.moment_out(turn.now)),
             medium: port.medium(),
+            checksums: self.settings.checksums.clone(),
             iface: &mut self.iface,
             sockets: &self.sockets,
             keep_alive: &mut self.keep_alive,

@@ -54,6 +54,45 @@ pub enum Invariant {
         /// What the peer holds for right.
         right: (u32, u32),
     },
+    /// A probe has the octet that was configured for it, and no other data (K12).
+    ProbePayload {
+        /// How many octets it has.
+        found: usize,
+        /// How many were asked for.
+        right: usize,
+    },
+    /// A probe offers the current window, or what its host has told of it last (K12).
+    ProbeWindow {
+        /// What it offers.
+        found: u16,
+        /// What its host has told last.
+        told: u16,
+    },
+    /// A probe has the timestamp option if, and only if, both SYNs had it (K12; RFC 7323 3.2).
+    ProbeTimestamps {
+        /// Both SYNs had it.
+        negotiated: bool,
+    },
+    /// A probe has the socket's hop limit (K12).
+    ProbeHopLimit {
+        /// What it has.
+        found: u8,
+        /// The socket's.
+        right: u8,
+    },
+    /// Only what could be the peer's counts: it is intact, and right in its numbers.
+    HeardNobody {
+        /// When the keep-alive believes that the peer was heard.
+        believed: Instant,
+    },
+    /// A suspicion is told of when the first attempt has failed, and once (K7).
+    SuspectUnfounded,
+    /// It is told of then (K7).
+    SuspectUnreported,
+    /// Nobody recovers who was not suspect (K7).
+    RecoveredUnfounded,
+    /// A suspect that is heard has recovered (K7).
+    RecoveredUnreported,
     /// What the peer said counts (K7).
     HeardForgotten {
         /// When it was heard last.
@@ -89,6 +128,22 @@ pub enum Invariant {
         /// When it was given.
         at: Instant,
     },
+    /// A verdict tells for how long the peer has been silent.
+    VerdictMisjudges {
+        /// What it tells.
+        told: Duration,
+        /// For how long it has been.
+        silent_for: Duration,
+    },
+    /// Each verdict that is counted is told of (K14).
+    VerdictUnreported {
+        /// How many were counted.
+        counted: u32,
+        /// How many were told of.
+        told: u32,
+    },
+    /// After a verdict the socket is closed, and the keep-alive is at its end.
+    VerdictNotCarriedOut,
     /// Exactly one verdict (K14).
     SecondVerdict,
     /// After serving, no deadline of ours is past, or at least not twice in a row (K13).
@@ -145,6 +200,31 @@ impl fmt::Display for Invariant {
                 "a probe has SEQ {} and ACK {}, and the peer wants {} and {}",
                 found.0, found.1, right.0, right.1
             ),
+            Self::ProbePayload { found, right } => {
+                write!(f, "a probe has {found} octets, not {right}")
+            }
+            Self::ProbeWindow { found, told } => write!(
+                f,
+                "a probe offers a window of {found}, and {told} was told last"
+            ),
+            Self::ProbeTimestamps { negotiated: true } => {
+                f.write_str("a probe lacks the timestamps that were negotiated")
+            }
+            Self::ProbeTimestamps { negotiated: false } => {
+                f.write_str("a probe has timestamps that were not negotiated")
+            }
+            Self::ProbeHopLimit { found, right } => {
+                write!(f, "a probe has a hop limit of {found}, not {right}")
+            }
+            Self::HeardNobody { believed } => write!(
+                f,
+                "the keep-alive believes to have heard the peer at {} µs, and nobody spoke",
+                believed.as_micros()
+            ),
+            Self::SuspectUnfounded => f.write_str("a suspicion without a cause, or a second one"),
+            Self::SuspectUnreported => f.write_str("an attempt failed, and nobody was told"),
+            Self::RecoveredUnfounded => f.write_str("a peer recovered that was not suspect"),
+            Self::RecoveredUnreported => f.write_str("a suspect was heard, and nobody was told"),
             Self::HeardForgotten { heard, believed } => write!(
                 f,
                 "the peer was heard at {} µs, but the keep-alive believes {:?}",
@@ -172,6 +252,14 @@ impl fmt::Display for Invariant {
                 due.as_micros(),
                 at.as_micros()
             ),
+            Self::VerdictMisjudges { told, silent_for } => write!(
+                f,
+                "a verdict tells of {told:?} of silence, and it was {silent_for:?}"
+            ),
+            Self::VerdictUnreported { counted, told } => {
+                write!(f, "{counted} verdicts were counted, and {told} told of")
+            }
+            Self::VerdictNotCarriedOut => f.write_str("a verdict left the connection open"),
             Self::SecondVerdict => f.write_str("a second verdict"),
             Self::DeadlineInThePast { deadline, now } => write!(
                 f,

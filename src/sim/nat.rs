@@ -277,6 +277,20 @@ impl Node for Nat {
     fn poll_at(&mut self, _: Instant) -> Option<Instant> {
         self.table.next_expiry()
     }
+
+    fn translate(&self, src: IpEndpoint, dst: IpEndpoint) -> Option<(IpEndpoint, IpEndpoint)> {
+        let address = IpAddress::Ipv4(self.address);
+        if dst.addr == address {
+            let behind = self.table.behind(dst.port, src)?;
+            return Some((src, behind.inside));
+        }
+        let connection = Connection {
+            inside: src,
+            outside: dst,
+        };
+        let port = self.table.public_port(&connection)?;
+        Some((IpEndpoint::new(address, port), dst))
+    }
 }
 
 #[cfg(test)]
@@ -316,6 +330,37 @@ mod tests {
         assert!(path.device_is_heard());
         assert!(path.peer_is_heard());
         assert_eq!(path.world[path.middle].mappings(), 1);
+    }
+
+    /// A probe that passes is held against what its receiver knows of the NAT's connection.
+    #[test]
+    fn probes_are_checked_through_it() {
+        for is_right in [true, false] {
+            let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+            let mut path = Path::through(nat(Mappings::RFC5382), Some(config));
+            let account = &mut path.world[path.peer].connections[0];
+            account.rcv_nxt = account.rcv_nxt.wrapping_add(u32::from(!is_right));
+            let result = path.world.run_for(Duration::from_secs(11));
+            assert_eq!(result.is_ok(), is_right, "{result:?}");
+            assert_eq!(path.world.probes_checked(), 1);
+        }
+    }
+
+    /// Both ends' probes are, and none if nobody knows its connection.
+    #[test]
+    fn names_are_translated_both_ways() {
+        let path = Path::through(nat(Mappings::RFC5382), None);
+        let mut sockets = path.world[path.device].tcp_sockets();
+        let private = sockets.find_map(|(_, socket)| socket.local_endpoint());
+        let private = private.unwrap();
+        let server = IpEndpoint::new(Path::<Nat>::PEER, 7);
+        let public = IpEndpoint::new(PUBLIC.into(), 1024);
+        let nat = &path.world[path.middle];
+        assert_eq!(nat.translate(private, server), Some((public, server)));
+        assert_eq!(nat.translate(server, public), Some((server, private)));
+        let stranger = IpEndpoint::new(Path::<Nat>::PEER, 8);
+        assert_eq!(nat.translate(private, stranger), None);
+        assert_eq!(nat.translate(stranger, public), None);
     }
 
     /// A segment passes a hop at the NAT.

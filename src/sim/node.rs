@@ -41,6 +41,13 @@ pub trait Node: Any {
         None
     }
 
+    /// How a connection between `src` and `dst` is called on the other side of it, if it lies between
+    /// the two and changes the names of either. The world holds the probes that pass against what the
+    /// receiver knows under that name.
+    fn translate(&self, _src: IpEndpoint, _dst: IpEndpoint) -> Option<(IpEndpoint, IpEndpoint)> {
+        None
+    }
+
     /// Whether all it sends is in good order, so that the world may keep account of it in its
     /// stead. What does not shake hands itself, or forges, is not.
     fn is_honest(&self) -> bool {

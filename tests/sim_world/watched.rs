@@ -170,6 +170,28 @@ fn violations_are_one_line_each() {
             least: s(16),
         },
         Invariant::SecondVerdict,
+        Invariant::ProbePayload { found: 1, right: 0 },
+        Invariant::ProbeWindow { found: 0, told: 9 },
+        Invariant::ProbeTimestamps { negotiated: true },
+        Invariant::ProbeTimestamps { negotiated: false },
+        Invariant::ProbeHopLimit {
+            found: 1,
+            right: 64,
+        },
+        Invariant::HeardNobody { believed: due },
+        Invariant::SuspectUnfounded,
+        Invariant::SuspectUnreported,
+        Invariant::RecoveredUnfounded,
+        Invariant::RecoveredUnreported,
+        Invariant::VerdictMisjudges {
+            told: s(2),
+            silent_for: s(1),
+        },
+        Invariant::VerdictUnreported {
+            counted: 1,
+            told: 0,
+        },
+        Invariant::VerdictNotCarriedOut,
         Invariant::DeadlineInThePast {
             deadline: at,
             now: due,

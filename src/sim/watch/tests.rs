@@ -10,7 +10,7 @@ use ::smoltcp::wire::{IpAddress, IpCidr};
 use super::super::trace::FrameId;
 use super::super::{Frame, Port, Room};
 use super::*;
-use crate::Config;
+use crate::{Config, ProbePayload, Verdict};
 
 const HOST: IpAddress = IpAddress::v4(192, 0, 2, 1);
 const PEER: IpAddress = IpAddress::v4(192, 0, 2, 2);
@@ -36,10 +36,13 @@ fn config() -> Config {
     Config::new(s(10), s(2), 3).unwrap()
 }
 
+type Change = fn(&mut Segment);
+
 /// One connection, and a watch that has seen all of it.
 struct Stage {
     host: Host,
     port: Port,
+    checksums: ChecksumCapabilities,
     watch: Watch,
     handle: SocketHandle,
     /// The peer's SND.NXT and RCV.NXT.
@@ -82,6 +85,7 @@ impl Stage {
         let mut stage = Self {
             host,
             port: Port::new(Medium::Ip),
+            checksums: ChecksumCapabilities::default(),
             watch: Watch::default(),
             handle,
             seq: PEER_SEQ,
@@ -175,6 +179,7 @@ impl Stage {
         let mut view = View {
             now: said.now,
             medium: Medium::Ip,
+            checksums: self.checksums.clone(),
             iface: &mut self.host.iface,
             sockets: &self.host.sockets,
             keep_alive: &mut self.host.keep_alive,
@@ -272,7 +277,9 @@ fn probe_while_busy() {
         let answer = stage.segment();
         let mut said = stage.poll(s(1), &[answer]);
         if is_hidden {
-            said.received.clear();
+            let mut old = stage.segment();
+            old.ack = old.ack.map(|ack| ack.wrapping_sub(4));
+            said.received = vec![old.emit(None)];
         }
         assert_eq!(stage.look(&said), Ok(0));
         let said = stage.poll(s(11), &[]);
@@ -306,7 +313,9 @@ fn probe_before_interval() {
     let (mut stage, said) = second_probe();
     let (due, at) = (at(s(12)), at(just_before(s(12))));
     let early = Err(Invariant::ProbeBeforeInterval { due, at });
-    assert_eq!(stage.look(&said.now(at)), early);
+    let mut said = said.now(at);
+    said.events.clear();
+    assert_eq!(stage.look(&said), early);
 }
 
 /// What looks like a probe, and was not counted, is wrong; an acknowledgement is not.
@@ -430,7 +439,6 @@ fn heard_forgotten() {
 /// What cannot be the peer's, or what nobody can be certain of, is not forgotten.
 #[test]
 fn what_may_be_anybodys_is_not_forgotten() {
-    type Change = fn(&mut Segment);
     let changes: [Change; 7] = [
         |segment| segment.rst = true,
         |segment| segment.checksum_ok = false,
@@ -459,6 +467,7 @@ fn what_was_overheard_is_not_forgotten() {
     let view = View {
         now: said.now,
         medium: Medium::Ip,
+        checksums: ChecksumCapabilities::default(),
         iface: &mut stage.host.iface,
         sockets: &stage.host.sockets,
         keep_alive: &mut stage.host.keep_alive,
@@ -499,7 +508,9 @@ fn verdict_after_a_gap() {
         let (mut stage, said) = verdict();
         let now = due.saturating_add(late);
         let right = right.map_err(|()| Invariant::VerdictAfterGap { due, at: now });
-        assert_eq!(stage.look(&said.now(now)), right);
+        let said = said.now(now);
+        let said = said.verdict(|verdict| verdict.silent_for = s(16).saturating_add(late));
+        assert_eq!(stage.look(&said), right);
     }
 }
 
@@ -680,4 +691,295 @@ fn two_with_the_same_ends_are_let_be() {
     let mut said = stage.poll(s(10), &[]);
     said.sent = vec![syn.emit(None)];
     assert_eq!(stage.look(&said), Ok(0));
+}
+
+impl Stage {
+    /// Looks at the probe that was just sent, after a change to it.
+    fn look_at(&mut self, said: &Said, change: fn(&mut Segment)) -> Result<usize, Invariant> {
+        let Kind::Tcp(mut probe) = wire::parse(Medium::Ip, &said.sent[0]) else {
+            panic!("the probe is a segment");
+        };
+        change(&mut probe);
+        let mut said = said.clone();
+        said.sent = vec![probe.emit(None)];
+        self.look(&said)
+    }
+
+    /// The same with data.
+    fn data(&self, octets: usize) -> Segment {
+        Segment {
+            payload: vec![b'd'; octets],
+            ..self.segment()
+        }
+    }
+}
+
+/// Data that was acknowledged was heard when it came, whatever its length; what was not acknowledged
+/// may never have been received.
+#[test]
+fn data_is_heard_when_it_is_acknowledged() {
+    for is_acknowledged in [true, false] {
+        let mut stage = Stage::new(config());
+        let mut said = stage.poll(s(1), &[]);
+        let data = stage.data(500);
+        said.received.push(data.emit(None));
+        assert_eq!(stage.look(&said), Ok(0));
+        let mut said = stage.poll(s(2), &[]);
+        if is_acknowledged {
+            stage.seq = data.end();
+            stage.ack = stage.ack.wrapping_add(1);
+            said.sent.push(stage.probe());
+        }
+        let (heard, believed) = (at(s(1)), Some(at(s(0))));
+        let right = if is_acknowledged {
+            Err(Invariant::HeardForgotten { heard, believed })
+        } else {
+            Ok(0)
+        };
+        assert_eq!(stage.look(&said), right);
+    }
+}
+
+/// A peer that sent data is not probed before the idle time is over since then, even if the
+/// keep-alive, enabled only now, does not know of it.
+#[test]
+fn probe_before_idle_after_data() {
+    for early in [false, true] {
+        let mut stage = Stage::new(config());
+        let data = stage.data(500);
+        stage.seq = data.end();
+        stage.honest(s(5), &[data]);
+        stage.honest(s(6), &[]);
+        stage.watch.accounts[0].believed = None;
+        stage.watch.accounts[0].is_new = true;
+        let said = stage.poll(s(15), &[]);
+        assert_eq!(said.sent.len(), 1);
+        let (due, at) = (at(s(15)), at(just_before(s(15))));
+        let right = if early {
+            Err(Invariant::ProbeBeforeIdle { due, at })
+        } else {
+            Ok(1)
+        };
+        let said = if early { said.now(at) } else { said };
+        assert_eq!(stage.look(&said), right);
+    }
+}
+
+/// What the keep-alive heard has come, intact and with numbers that could be the peer's. It is not
+/// an RST.
+#[test]
+fn heard_nobody() {
+    let changes: [(bool, Change); 7] = [
+        (true, |_| {}),
+        (true, |segment| segment.seq = segment.seq.wrapping_sub(1)),
+        (false, |segment| segment.rst = true),
+        (false, |segment| segment.checksum_ok = false),
+        (false, |segment| segment.ack = None),
+        (false, |segment| {
+            segment.seq = segment.seq.wrapping_add(1 << 20);
+        }),
+        (false, |segment| {
+            segment.ack = segment.ack.map(|ack| ack.wrapping_add(1));
+        }),
+    ];
+    for (number, (is_peers, change)) in changes.into_iter().enumerate() {
+        let mut stage = Stage::new(config());
+        let answer = stage.segment();
+        let mut said = stage.poll(s(1), &[answer]);
+        let mut segment = stage.segment();
+        change(&mut segment);
+        said.received = vec![segment.emit(None)];
+        let believed = at(s(1));
+        let right = if is_peers {
+            Ok(0)
+        } else {
+            Err(Invariant::HeardNobody { believed })
+        };
+        assert_eq!(stage.look(&said), right, "change {number}");
+    }
+}
+
+/// What a device did not check is believed, if the stack leaves checking to it.
+#[test]
+fn device_that_checks_is_believed() {
+    let mut stage = Stage::new(config());
+    let answer = stage.segment();
+    let mut said = stage.poll(s(1), &[answer]);
+    let mut segment = stage.segment();
+    segment.checksum_ok = false;
+    said.received = vec![segment.emit(None)];
+    stage.checksums = ChecksumCapabilities::ignored();
+    assert_eq!(stage.look(&said), Ok(0));
+}
+
+/// That a long segment is believed only when it is acknowledged breaks nothing.
+#[test]
+fn long_segment_may_be_believed_late() {
+    let mut stage = Stage::new(config());
+    let data = stage.data(500);
+    stage.seq = data.end();
+    stage.honest(s(1), &[data]);
+    assert_eq!(
+        stage.host.keep_alive.last_heard(stage.handle),
+        Some(instant_out(at(s(0))))
+    );
+    stage.honest(s(1) + Duration::from_millis(10), &[]);
+    let heard = stage.host.keep_alive.last_heard(stage.handle);
+    assert_eq!(heard, Some(instant_out(at(s(1)))));
+}
+
+/// A probe has the octet that was asked for, and no other.
+#[test]
+fn probe_payload() {
+    let octet = config().with_payload(ProbePayload::GarbageOctet);
+    let (none, one, other): (Change, Change, Change) = (
+        |probe| probe.payload.clear(),
+        |probe| probe.payload = vec![0],
+        |probe| probe.payload = vec![1],
+    );
+    let wrong = |found, right| Err(Invariant::ProbePayload { found, right });
+    for (config, change, right) in [
+        (config(), none, Ok(1)),
+        (config(), one, wrong(1, 0)),
+        (octet, none, wrong(0, 1)),
+        (octet, one, Ok(1)),
+        (octet, other, wrong(1, 1)),
+    ] {
+        let mut stage = Stage::new(config);
+        let said = stage.poll(s(10), &[]);
+        assert_eq!(stage.look_at(&said, change), right);
+    }
+}
+
+/// A probe offers the window that its host has, and the timestamps and hop limit that its
+/// connection has.
+#[test]
+fn probe_form() {
+    let wrong_window = |found| Invariant::ProbeWindow { found, told: 1024 };
+    let (found, right) = (63, 64);
+    let changes: [(Change, Result<usize, Invariant>); 5] = [
+        (|_| {}, Ok(1)),
+        (|probe| probe.window = 0, Err(wrong_window(0))),
+        (|probe| probe.window = 1025, Err(wrong_window(1025))),
+        (
+            |probe| probe.timestamps = Some((1, 1)),
+            Err(Invariant::ProbeTimestamps { negotiated: false }),
+        ),
+        (
+            |probe| probe.hop_limit = 63,
+            Err(Invariant::ProbeHopLimit { found, right }),
+        ),
+    ];
+    for (change, right) in changes {
+        let (mut stage, said) = first_probe();
+        assert_eq!(stage.look_at(&said, change), right);
+    }
+}
+
+/// The suspicion that the first attempt has failed is told of, and not before it has, and once.
+#[test]
+fn suspicion_is_told_once_and_in_time() {
+    let (mut stage, mut said) = second_probe();
+    assert!(matches!(said.events[..], [(_, Event::Suspect { .. })]));
+    said.events.clear();
+    assert_eq!(stage.look(&said), Err(Invariant::SuspectUnreported));
+
+    let (mut stage, said) = second_probe();
+    assert_eq!(stage.look(&said), Ok(1));
+    let again = Said {
+        events: said.events,
+        ..nothing(s(13))
+    };
+    assert_eq!(stage.look(&again), Err(Invariant::SuspectUnfounded));
+
+    let (mut stage, mut first) = first_probe();
+    let (_, second) = second_probe();
+    first.events = second.events;
+    assert_eq!(stage.look(&first), Err(Invariant::SuspectUnfounded));
+}
+
+/// A suspect that is heard has recovered, and nobody else.
+#[test]
+fn recovery_is_told_of_suspects() {
+    for is_told in [true, false] {
+        let (mut stage, said) = second_probe();
+        assert_eq!(stage.look(&said), Ok(1));
+        let answer = stage.segment();
+        let mut said = stage.poll(s(13), &[answer]);
+        assert!(matches!(said.events[..], [(_, Event::Recovered { .. })]));
+        if !is_told {
+            said.events.clear();
+        }
+        let right = if is_told {
+            Ok(0)
+        } else {
+            Err(Invariant::RecoveredUnreported)
+        };
+        assert_eq!(stage.look(&said), right);
+    }
+
+    let mut stage = Stage::new(config());
+    let mut said = nothing(s(1));
+    said.events
+        .push((stage.handle, Event::Recovered { unanswered: 1 }));
+    assert_eq!(stage.look(&said), Err(Invariant::RecoveredUnfounded));
+}
+
+/// A verdict tells for how long the peer has been silent, to the microsecond.
+#[test]
+fn verdict_tells_the_silence() {
+    let (mut stage, said) = verdict();
+    let told = s(16) + Duration::from_micros(1);
+    let said = said.verdict(|verdict| verdict.silent_for = told);
+    let silent_for = s(16);
+    let wrong = Err(Invariant::VerdictMisjudges { told, silent_for });
+    assert_eq!(stage.look(&said), wrong);
+}
+
+/// A verdict that is counted is told of.
+#[test]
+fn verdict_that_is_not_told_of() {
+    let (mut stage, mut said) = verdict();
+    said.events.clear();
+    let (counted, told) = (1, 0);
+    let silent = Err(Invariant::VerdictUnreported { counted, told });
+    assert_eq!(stage.look(&said), silent);
+}
+
+/// After a verdict the socket is closed.
+#[test]
+fn verdict_that_is_not_carried_out() {
+    let (mut stage, said) = verdict();
+    let (iface, sockets) = (&mut stage.host.iface, &mut stage.host.sockets);
+    let socket = sockets.get_mut::<tcp::Socket<'_>>(stage.handle);
+    let remote = (PEER, PEER_PORT);
+    socket.connect(iface.context(), remote, HOST_PORT).unwrap();
+    assert_eq!(stage.look(&said), Err(Invariant::VerdictNotCarriedOut));
+}
+
+/// While the peer is being probed another idle time does not delay the next probe (K8).
+#[test]
+fn longer_idle_time_while_probing() {
+    let (mut stage, said) = first_probe();
+    assert_eq!(stage.look(&said), Ok(1));
+    let longer = Config::new(s(1000), s(2), 3).unwrap();
+    stage.host.keep_alive.enable(stage.handle, longer).unwrap();
+    assert_eq!(stage.honest(s(12), &[]), 1);
+}
+
+/// A keep-alive that is disabled and enabled in one turn begins anew (K1).
+#[test]
+fn disabled_and_enabled_in_one_turn() {
+    let (mut stage, said) = second_probe();
+    assert_eq!(stage.look(&said), Ok(1));
+    let quick = Config::new(Duration::from_millis(100), s(2), 3).unwrap();
+    stage.host.keep_alive.disable(stage.handle);
+    stage.host.keep_alive.enable(stage.handle, quick).unwrap();
+    let after = |millis| s(12) + Duration::from_millis(millis);
+    stage.honest(after(100), &[]);
+    assert_eq!(stage.honest(after(200), &[]), 1);
+    let answer = stage.segment();
+    assert_eq!(stage.honest(after(250), &[answer]), 0);
+    assert_eq!(stage.honest(after(350), &[]), 1);
+    assert_eq!(stage.honest(after(2350), &[]), 1);
 }

@@ -50,6 +50,8 @@ pub struct World {
     decided: u64,
     trace: Trace,
     ledger: Ledger,
+    /// Probes that were held against their receiver's account.
+    probes_checked: u64,
     /// Nodes whose peers are said to be alive.
     alive: Vec<NodeId>,
 }
@@ -81,6 +83,7 @@ impl World {
             decided: 0,
             trace: Trace::default(),
             ledger: Ledger::default(),
+            probes_checked: 0,
             alive: Vec::new(),
         }
     }
@@ -210,6 +213,13 @@ impl World {
     /// [`SimError::NoSuchNode`].
     pub fn turns(&self, node: impl Into<NodeId>) -> Result<u64, SimError> {
         Ok(self.slot(node.into())?.turns)
+    }
+
+    /// How many probes were held against what their receiver holds for right. Those to a receiver
+    /// that keeps no account, or is not there, are not among them.
+    #[must_use]
+    pub const fn probes_checked(&self) -> u64 {
+        self.probes_checked
     }
 
     /// The most turns in a row, at one instant, in which a node moved no frame and yet asked for

@@ -333,7 +333,8 @@ impl World {
                 Ok(())
             }
             Report::Probe(probe) => {
-                let receivers = self.numbers(probe.remote, probe.local);
+                let receivers = self.receivers(probe.local, probe.remote);
+                self.probes_checked += u64::from(!receivers.is_empty());
                 let checks = receivers
                     .iter()
                     .map(|numbers| self.ledger.check(&probe, *numbers));
@@ -343,6 +344,17 @@ impl World {
             }
             Report::Broken(handle, invariant) => Err(self.broken(id, handle, invariant)),
         }
+    }
+
+    /// What the receiver of what `src` sends to `dst` holds for right, by whatever name it knows them.
+    fn receivers(&self, src: IpEndpoint, dst: IpEndpoint) -> Vec<Numbers> {
+        let known = self.numbers(dst, src);
+        if !known.is_empty() {
+            return known;
+        }
+        let mut nodes = self.slots.iter().map(|slot| &slot.node);
+        let translated = nodes.find_map(|node| node.translate(src, dst));
+        translated.map_or_else(Vec::new, |(src, dst)| self.numbers(dst, src))
     }
 
     /// What a connection's end holds for right.
