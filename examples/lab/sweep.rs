@@ -40,6 +40,7 @@ struct Summary {
     by_weather: BTreeMap<&'static str, u64>,
     connection_micros: u128,
     probes: u64,
+    probes_checked: u64,
     frames: u64,
     network_verdicts: u64,
     false_verdicts: u64,
@@ -189,6 +190,7 @@ impl Summary {
         *self.by_weather.entry(weather.name()).or_default() += 1;
         self.connection_micros += u128::from(outcome.connection_micros);
         self.probes += outcome.probes;
+        self.probes_checked += outcome.probes_checked;
         self.frames += outcome.frames;
         self.network_verdicts += outcome.network_verdicts;
         self.delays.extend(outcome.delays);
@@ -238,9 +240,16 @@ impl Summary {
             (
                 "probes",
                 format!(
-                    "{} ({:.2} per connection and hour)",
+                    "{} of the clients ({:.2} per connection and hour)",
                     self.probes,
                     per_hour(self.probes)
+                ),
+            ),
+            (
+                "  checked",
+                format!(
+                    "{} of both ends, against the other's account",
+                    self.probes_checked
                 ),
             ),
             (

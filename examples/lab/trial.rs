@@ -169,6 +169,8 @@ pub(crate) struct Outcome {
     /// Live peers given up because nothing of theirs had arrived.
     pub(crate) network_verdicts: u64,
     pub(crate) probes: u64,
+    /// Of both ends, held against what the other end holds for right.
+    pub(crate) probes_checked: u64,
     pub(crate) frames: u64,
     /// Connections times microseconds.
     pub(crate) connection_micros: u64,
@@ -586,6 +588,7 @@ impl<'p> Trial<'p> {
         let connections = u64::try_from(handles.len()).unwrap_or(0);
         let probes = handles.into_iter().filter_map(stats);
         self.outcome.probes = probes.map(|stats| u64::from(stats.probes_sent)).sum();
+        self.outcome.probes_checked = world.probes_checked();
         self.outcome.frames = u64::try_from(world.trace().entries().len()).unwrap_or(0);
         self.outcome.connection_micros = connections * (world.now().as_micros() - 1_000_000_000);
     }

@@ -64,7 +64,8 @@
 //!   numbers. Switch that off before the connection is opened, or enable before. While it is set,
 //!   frames that pass `Interface::poll` directly are not made up for either.
 //! - A segment of more than 128 octets is believed once smoltcp has acknowledged it. If two
-//!   connections receive such segments within smoltcp's acknowledgement delay (10 ms), one of
+//!   connections receive such segments within smoltcp's acknowledgement delay (10 ms, and on an
+//!   Ethernet the time in which the neighbour is found, if it has to be asked for first), one of
 //!   them may count as heard up to that much later than it was.
 //! - If the device, or the neighbour, stops taking frames while something is in flight, smoltcp's
 //!   next retransmission is up to a minute away, and the user timeout may be that much late.
