@@ -315,10 +315,13 @@ impl<const N: usize> Table<N> {
     ) -> R {
         // What the stack was refused before is not ours.
         self.settle_token();
+        let is_stalled = self.is_stalled;
         self.asking.set_on_behalf_of(Some(position));
         let result = send(self);
         self.settle_token();
         self.asking.set_on_behalf_of(None);
+        // That we could not send to one neighbour says nothing of what the stack has for another.
+        self.is_stalled = is_stalled;
         result
     }
 
