@@ -484,8 +484,14 @@ impl<const N: usize> Table<N> {
         let asks = slot.flow.handle_sent(segment);
         if slot.marks.has(Marks::UNPROVEN) {
             let is_answer = is_reply && self.unproven == Some((position, now));
-            if is_answer || slot.flow.rcv_nxt() != acknowledged {
+            let is_news = slot.flow.rcv_nxt() != acknowledged;
+            // The first numbers that are seen are always news. Those of a bare acknowledgement are
+            // news of what was received; those of data say nothing of that, and nothing will.
+            let is_first = acknowledged.is_none() && segment.len > 0;
+            if is_answer || is_news && !is_first {
                 self.handle_proof(position);
+            } else if is_first {
+                slot.marks.clear(Marks::UNPROVEN);
             }
         }
         // The debt comes after the proof: an acknowledgement may carry data that starts one.
