@@ -389,16 +389,35 @@ impl KeepAlive {
     /// `max(now, last_heard + idle)`, a probing one keeps its count and waits until
     /// `max(now, last attempt + interval)`. An equal configuration changes nothing, so it is
     /// harmless to set it over and over.
+    ///
+    /// A verdict that was missed under the old configuration stays missed: another probe is sent
+    /// first (K9).
     pub fn set_config(&mut self, now: Instant, config: Config) {
         if config == self.config() {
             return;
         }
-        self.store(config);
-        self.rebase(now);
+        let is_missed = now > self.missed_after();
+        self.replace_config(config);
+        self.rebase(now, is_missed);
     }
 
-    /// What a new configuration makes due before `now` is due now: it has not been missed (K9).
-    pub(crate) fn rebase(&mut self, now: Instant) {
+    /// Replaces the configuration and moves nothing yet: [`rebase`](Self::rebase) has to follow, at
+    /// a time that is not known yet.
+    pub(crate) const fn replace_config(&mut self, config: Config) {
+        self.store(config);
+    }
+
+    /// After when it is too late for what falls due next: the host slept (K9).
+    pub(crate) const fn missed_after(&self) -> Instant {
+        match self.poll_timeout() {
+            Some(due) => due.plus_micros(self.interval_micros),
+            None => Instant::MAX,
+        }
+    }
+
+    /// What a new configuration makes due before `now` is due now, and has not been missed, unless
+    /// it was `is_missed` before (K9).
+    pub(crate) fn rebase(&mut self, now: Instant, is_missed: bool) {
         let earliest = now.minus_micros(self.interval_micros);
         match &mut self.phase {
             Phase::Off | Phase::Over { .. } => {}
@@ -415,6 +434,36 @@ impl KeepAlive {
         if let Some(timeout) = self.user_timeout_micros {
             let earliest = now.minus_micros(timeout.get());
             self.owed_since = earliest.max(self.owed_since);
+        }
+        if is_missed && !self.flags.has(Flags::SPARED) {
+            self.spare_missed(now);
+        }
+    }
+
+    /// K9: what the configuration decides now, it would decide on a time in which nobody listened.
+    fn spare_missed(&mut self, now: Instant) {
+        let is_debt_due = self.debt_due().is_some_and(|due| due <= now);
+        let is_decided = match self.phase {
+            Phase::Off | Phase::Idle { .. } | Phase::Over { .. } => false,
+            Phase::Wanted { .. } => true,
+            Phase::Sent { .. } => self.attempts() >= u16::from(self.count),
+        };
+        let is_attempt_due = is_decided && self.attempt_due() <= now;
+        if !is_debt_due && !is_attempt_due {
+            return;
+        }
+        self.flags.set(Flags::SPARED | Flags::UNSETTLED);
+        let counters = &mut self.counters;
+        counters.late_polls = counters.late_polls.saturating_add(1);
+        if is_debt_due {
+            // The stack sends again: from then on the peer owes.
+            self.flags.clear(Flags::OWED);
+        }
+        if is_attempt_due {
+            if let Phase::Sent { .. } = self.phase {
+                self.suspect();
+            }
+            self.want(now);
         }
     }
 
@@ -802,8 +851,7 @@ impl KeepAlive {
     /// The attempt that was to succeed by `due` did not.
     fn fail_attempt(&mut self, now: Instant, due: Instant) {
         self.suspect();
-        let attempts = u16::from(self.unanswered).saturating_add(u16::from(self.unsent));
-        if attempts < u16::from(self.count) {
+        if self.attempts() < u16::from(self.count) {
             self.want(now);
         } else if self.is_gap(now, due) && !self.flags.has(Flags::SPARED) {
             // K9: while nobody polled, nobody listened either.
@@ -812,6 +860,11 @@ impl KeepAlive {
         } else {
             self.give_up(now, Cause::KeepAlive);
         }
+    }
+
+    /// Since the peer was last heard.
+    fn attempts(&self) -> u16 {
+        u16::from(self.unanswered).saturating_add(u16::from(self.unsent))
     }
 
     fn want(&mut self, now: Instant) {

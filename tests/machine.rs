@@ -542,6 +542,64 @@ fn k9_the_probe_after_a_gap_saves_a_live_peer() {
     assert_eq!(t.poll_at(at(200)), [(at(200), Probe)]);
 }
 
+/// Options that are set on waking, before anyone looked, do not make a verdict of what was missed.
+#[test]
+fn k9_what_was_missed_stays_missed_under_a_new_configuration() {
+    for interval in [1, 3] {
+        let mut t = Connection::armed(config(10, 2, 3));
+        t.run_until(at(14));
+        t.machine.set_config(at(100), config(10, interval, 3));
+        assert_eq!(t.poll_at(at(100)), [(at(100), Probe)]);
+        assert_eq!(t.machine.stats().late_polls, 1);
+        let due = at(100 + interval);
+        assert_eq!(
+            t.run_until(due),
+            [(
+                due,
+                TimedOut(verdict(Cause::KeepAlive, 100 + interval, 4, 0))
+            )]
+        );
+    }
+}
+
+/// If the new options leave time, it is taken.
+#[test]
+fn k9_a_missed_attempt_has_the_time_of_a_longer_interval() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    t.machine.set_config(at(20), config(10, 8, 3));
+    assert_eq!(t.poll_at(at(20)), []);
+    assert_eq!(
+        t.run_until(at(22)),
+        [(at(22), TimedOut(verdict(Cause::KeepAlive, 22, 3, 0)))]
+    );
+}
+
+/// A lower count does not decide over what nobody listened for.
+#[test]
+fn k9_a_count_lowered_on_waking_does_not_decide() {
+    let mut t = Connection::armed(config(10, 2, 5));
+    t.run_until(at(14));
+    t.machine.set_config(at(100), config(10, 2, 2));
+    assert_eq!(t.poll_at(at(100)), [(at(100), Probe)]);
+}
+
+/// Neither does a user timeout, before the stack has sent again.
+#[test]
+fn k9_a_user_timeout_set_on_waking_waits_for_the_next_retransmission() {
+    let mut t = Connection::armed(with_user_timeout(config(10, 2, 3), 5));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    t.machine
+        .set_config(at(100), with_user_timeout(config(10, 2, 3), 7));
+    assert_eq!(t.poll_at(at(100)), []);
+    t.machine.handle_sent(at(101));
+    assert_eq!(
+        t.run_until(at(108)),
+        [(at(108), TimedOut(verdict(Cause::UserTimeout, 108, 0, 0)))]
+    );
+}
+
 /// Waking from sleep, a user timeout that passed meanwhile is put to one more retransmission.
 #[test]
 fn k9_a_user_timeout_missed_in_a_gap_waits_for_the_next_retransmission() {

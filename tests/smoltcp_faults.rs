@@ -505,6 +505,32 @@ fn sleeper_with_data_in_flight_decides_after_that() {
     t.at(120).timed_out_by_user_timeout();
 }
 
+/// K9: options that are set on waking, before the first poll, make no verdict of what was missed.
+#[test]
+fn sleeper_with_new_options_asks_before_it_judges() {
+    for interval in [1, 3] {
+        let mut t = established(config(10, 2, 3));
+        t.cut();
+        t.at(10).probe(1).at(12).probe(2).at(14).probe(3);
+        t.at(15).nothing();
+        t.sleep_until(81);
+        t.repair();
+        t.enable(config(10, interval, 3));
+        t.at(81).probe(4);
+        t.at(82).alive();
+    }
+}
+
+/// K8: without a gap they act at once.
+#[test]
+fn new_options_that_shorten_the_interval_decide_at_once() {
+    let mut t = established(config(10, 20, 2));
+    t.silence_peer();
+    t.at(10).probe(1).at(30).probe(2).at(35).nothing();
+    t.enable(config(10, 2, 2));
+    t.at(35).timed_out();
+}
+
 /// Frames that came in while the host slept are heard when it wakes, before it decides.
 #[test]
 fn frames_received_during_sleep_count_on_waking() {

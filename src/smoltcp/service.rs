@@ -92,6 +92,7 @@ impl<const N: usize> Table<N> {
         let mut is_learning = false;
         let mut moved = false;
         let now = self.now;
+        let is_late = now > core::mem::replace(&mut self.missed_after, Instant::MAX);
         let mut sockets = sockets.iter_mut().peekable();
         self.slots.retain_mut(|slot| {
             while sockets
@@ -104,6 +105,10 @@ impl<const N: usize> Table<N> {
                 moved = true;
                 return false;
             };
+            if slot.marks.has(Marks::RECONFIGURED) {
+                slot.marks.clear(Marks::RECONFIGURED);
+                slot.machine.rebase(now, is_late);
+            }
             moved |= follow(slot, socket, iface, now);
             if slot.marks.has(Marks::LEARNING) {
                 is_learning = true;
@@ -393,10 +398,6 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
         _ => None,
     };
 
-    if slot.marks.has(Marks::RECONFIGURED) {
-        slot.marks.clear(Marks::RECONFIGURED);
-        slot.machine.rebase(now);
-    }
     let mut moved = false;
     if slot.marks.has(Marks::BOUND) {
         let is_another = is_opening && slot.marks.has(Marks::SYNCHRONISED);

@@ -160,6 +160,9 @@ pub(super) struct Table<const N: usize> {
     pub(super) has_user_timeout: bool,
     /// Something was to be sent during this poll and could not leave.
     pub(super) is_stalled: bool,
+    /// If the next poll comes later than this, something was missed that was to be decided by a
+    /// configuration that has been replaced since the last one (K9).
+    pub(super) missed_after: Instant,
     pub(super) now: Instant,
     pub(super) link: Link,
     verifies_segment: bool,
@@ -192,6 +195,7 @@ impl<const N: usize> Table<N> {
             asking: Asking::new(),
             has_user_timeout: false,
             is_stalled: false,
+            missed_after: Instant::MAX,
             now: Instant::ZERO,
             link: Link::Unknown,
             verifies_segment: true,
@@ -219,7 +223,8 @@ impl<const N: usize> Table<N> {
             Ok(position) => {
                 if let Some(slot) = self.slots.get_mut(position) {
                     if slot.machine.config() != config {
-                        slot.machine.set_config(self.now, config);
+                        self.missed_after = slot.machine.missed_after().min(self.missed_after);
+                        slot.machine.replace_config(config);
                         slot.marks.set(Marks::RECONFIGURED);
                     }
                     slot.marks.clear(Marks::DROPPED);
