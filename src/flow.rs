@@ -166,6 +166,37 @@ impl Flow {
         }
     }
 
+    /// Whether a received segment brings anything that our stack has not acknowledged yet. If not, its
+    /// acknowledgement will not move, and need not even leave.
+    #[cfg(feature = "smoltcp")]
+    #[inline]
+    pub(crate) const fn is_news(&self, segment: &Segment) -> bool {
+        segment.end().distance_from(self.rcv_nxt) > 0
+    }
+
+    /// A segment arrived while the numbers are not known: whether our stack has
+    /// [taken](Self::has_taken) it, its first acknowledgement tells.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) const fn expect(&mut self, segment: &Segment) {
+        if !self.known {
+            self.rcv_nxt = segment.end();
+        }
+    }
+
+    /// Whether our stack has acknowledged more than `before`. If nothing was known before: whether
+    /// what was [expected](Self::expect) ends where the stack's acknowledgement says, or an octet
+    /// before, as the peer's own keep-alive does.
+    #[cfg(feature = "smoltcp")]
+    #[inline]
+    pub(crate) const fn has_taken(&self, before: &Self) -> bool {
+        let ahead = self.rcv_nxt.distance_from(before.rcv_nxt);
+        if before.known {
+            ahead != 0
+        } else {
+            self.known && (ahead == 0 || ahead == 1)
+        }
+    }
+
     /// An acceptable segment arrived whose checksum is not known. That the peer's window is
     /// closed, or open, is taken from it: if it is not so, the next segment says so.
     #[cfg(feature = "smoltcp")]

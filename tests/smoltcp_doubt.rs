@@ -275,6 +275,67 @@ fn k2_what_the_stack_answers_was_heard() {
     assert_eq!(t.stats().probes_sent, 1);
 }
 
+/// A segment that is believed once it is acknowledged counts when it arrived, however long the
+/// acknowledgement has to wait, and whatever arrives elsewhere meanwhile.
+#[test]
+fn k2_a_late_acknowledgement_tells_when_its_segment_arrived() {
+    let mut t = Setup::default()
+        .connections(2)
+        .established(config(100, 2, 3));
+    t.at(10);
+    t.block_transmitter();
+    t.peer_says(400);
+    t.at(11);
+    t.tell(|peer| peer.say(1, 400));
+    t.at(80);
+    t.unblock_device();
+    t.at(81);
+    assert_eq!(t.last_heard(), Some(s(10) + ms(10)), "{}", t.story());
+}
+
+/// On a connection whose numbers are not known, a segment that the stack refuses was nobody's, though
+/// it is answered (RFC 5961 5).
+#[test]
+fn what_the_stack_refuses_was_not_heard() {
+    for (len, off) in [(0, 5000), (10, 5000), (400, 100_000)] {
+        let mut t = Setup::default().connected();
+        t.at(1);
+        t.enable(config(10, 2, 3));
+        t.at(8);
+        t.forge(|segment| {
+            segment.seq = segment.seq.wrapping_add(off);
+            segment.payload = vec![0; len];
+        });
+        t.at(9);
+        assert_eq!(t.last_heard(), None, "{}", t.story());
+        t.at(s(11) + ms(500));
+        assert_eq!(t.stats().probes_sent, 1);
+    }
+}
+
+/// Nor was it if the first that is seen of the numbers is data that was written meanwhile.
+#[test]
+fn what_is_written_proves_nothing_of_what_was_received() {
+    for off in [0, 5000] {
+        let mut t = Setup::default().connected();
+        t.at(1);
+        t.enable(config(100, 2, 3));
+        t.at(8);
+        t.block_transmitter();
+        t.forge(|segment| {
+            segment.seq = segment.seq.wrapping_add(off);
+            segment.payload = vec![0; 10];
+        });
+        t.write(20);
+        t.at(s(8) + ms(20));
+        t.peer_does(Manner::Silent);
+        t.unblock_device();
+        t.at(9);
+        let heard = (off == 0).then_some(s(8) + ms(10));
+        assert_eq!(t.last_heard(), heard, "{}", t.story());
+    }
+}
+
 /// K11: another connection's stall, between two retransmissions of ours, neither starts the user
 /// timeout nor puts it off beyond the second of them.
 #[test]

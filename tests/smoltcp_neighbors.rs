@@ -11,9 +11,10 @@
 use std::time::Duration;
 
 use smoltcp::iface::SocketHandle;
+use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
-use smoltcp::wire::{IpAddress, IpCidr};
-use tcp_keepalive::sim::{Conditions, Host, Id, Peer, Switch, World};
+use smoltcp::wire::{IpAddress, IpCidr, Ipv4Address};
+use tcp_keepalive::sim::{Conditions, Host, Id, Mappings, Nat, Peer, Switch, World};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Config, State};
 
@@ -190,4 +191,50 @@ fn dead_neighbor_is_given_up_in_time() {
     assert_eq!(*of, handle);
     let silent_for = i64::try_from(at.as_micros()).unwrap() - heard.total_micros();
     assert_eq!(silent_for, 170_000_000);
+}
+
+/// Behind a router whose hardware address is not known any more, a long segment that says nothing new
+/// is heard when it arrives: the acknowledgement that would have told may get lost. It has to be
+/// intact, as any other.
+#[test]
+fn k2_what_was_acknowledged_before_is_heard_without() {
+    for is_intact in [true, false] {
+        let mut world = World::new(1);
+        let host = Host::ethernet(IpCidr::new(address(1), 24)).gateway(address(254));
+        let device = world.add("device", host);
+        let outside = Ipv4Address::new(198, 51, 100, 1);
+        let router = Nat::new(Medium::Ethernet, Medium::Ip, outside, Mappings::RFC5382);
+        let router = world.add("router", router);
+        let far = IpAddress::v4(198, 51, 100, 2);
+        let peer = world.add("peer", Peer::ip(far));
+        let lan = world.link(device, router, Conditions::ideal()).unwrap();
+        world.link(router, peer, Conditions::ideal()).unwrap();
+
+        let host = &mut world[device];
+        let handle = host.add_tcp_socket(1024, 1024);
+        let config = Config::new(secs(300), secs(2), 3).unwrap();
+        host.keep_alive.enable(handle, config).unwrap();
+        let socket = host.sockets.get_mut::<tcp::Socket>(handle);
+        socket
+            .connect(host.iface.context(), (far, 7), 49_152)
+            .unwrap();
+        world.run_for(secs(10)).unwrap();
+        world[peer].say(0, 400).unwrap();
+        world.wake(peer).unwrap();
+        world.run_for(secs(90)).unwrap();
+        let heard = |world: &World| world[device].keep_alive.last_heard(handle).unwrap();
+        let before = heard(&world);
+
+        world.partition_oneway(lan, device).unwrap();
+        let mut again = world[peer].next_segment(0).unwrap();
+        again.seq = again.seq.wrapping_sub(400);
+        again.payload = vec![b'p'; 400];
+        again.checksum_ok = is_intact;
+        world[peer].forge(&again);
+        world.wake(peer).unwrap();
+        world.run_for(secs(2)).unwrap();
+        let later = if is_intact { 90 } else { 0 };
+        let right = before + smoltcp::time::Duration::from_secs(later);
+        assert_eq!(heard(&world), right, "{}", world.trace().text());
+    }
 }

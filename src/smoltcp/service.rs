@@ -437,6 +437,7 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
         if was_opening {
             // The segment that completed the handshake: smoltcp believed it.
             slot.machine.handle_segment(now);
+            slot.marks.clear(Marks::UNPROVEN);
             slot.marks.set(Marks::FRESH);
         }
     }

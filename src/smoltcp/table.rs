@@ -33,6 +33,9 @@ pub(super) struct Slot {
     pub(super) handle: SocketHandle,
     pub(super) marks: Marks,
     pub(super) ended: Option<Ended>,
+    /// When the last segment that is [unproven](Marks::UNPROVEN) arrived: so many microseconds after
+    /// the peer was last heard.
+    unproven_after: u32,
     pub(super) machine: KeepAlive,
 }
 
@@ -109,8 +112,27 @@ impl Slot {
             handle,
             marks: Marks(0),
             ended: None,
+            unproven_after: 0,
             machine: KeepAlive::new(config),
         }
+    }
+
+    /// Takes note of a segment that is believed once the stack has acknowledged it, however long
+    /// that takes: to answer, it may have to find the neighbour first. Returns whether the time can
+    /// be kept: only if the peer was heard in the 71 minutes before.
+    fn hold_unproven(&mut self, now: Instant) -> bool {
+        let Ok(after) = u32::try_from(now.micros_since(self.machine.silent_since())) else {
+            return false;
+        };
+        self.unproven_after = after;
+        self.marks.set(Marks::UNPROVEN);
+        true
+    }
+
+    fn unproven_since(&self) -> Instant {
+        self.machine
+            .silent_since()
+            .plus_micros(u64::from(self.unproven_after))
     }
 
     /// Starts over with the connection `key`, of which `flow` knows nothing yet.
@@ -166,8 +188,6 @@ pub(super) struct Table<const N: usize> {
     pub(super) now: Instant,
     pub(super) link: Link,
     verifies_segment: bool,
-    /// The slot of the last segment that is unproven, and when it arrived.
-    unproven: Option<(usize, Instant)>,
     device: DeviceProgress,
 }
 
@@ -199,7 +219,6 @@ impl<const N: usize> Table<N> {
             now: Instant::ZERO,
             link: Link::Unknown,
             verifies_segment: true,
-            unproven: None,
             device: DeviceProgress {
                 refused: false,
                 sent: false,
@@ -250,6 +269,7 @@ impl<const N: usize> Table<N> {
             return;
         };
         if slot.marks.has(Marks::LEARNING) {
+            slot.marks.clear(Marks::UNPROVEN);
             slot.marks.set(Marks::DROPPED);
             slot.machine.reset();
         } else {
@@ -263,7 +283,6 @@ impl<const N: usize> Table<N> {
 
     /// Takes note of which connection is where, after that has changed.
     pub(super) fn reindex(&mut self) {
-        self.unproven = None;
         self.index.clear();
         // Two sockets may have the same four-tuple: smoltcp lets a listener take a SYN that is
         // another one's already. It hands what arrives to the first of them, and what is entered
@@ -388,15 +407,17 @@ impl<const N: usize> Table<N> {
         }
         if !slot.flow.is_acceptable(&segment) {
             if !slot.flow.is_known() && !segment.rst && !segment.syn {
-                self.handle_received_unknown(position, tcp);
+                self.handle_received_unknown(position, tcp, &segment);
             }
             return;
         }
         if self.verifies_segment {
-            if tcp.tcp_len() > VERIFIED_LEN && self.now.plus_micros(PROOF_MICROS) < self.wake_at {
+            if tcp.tcp_len() > VERIFIED_LEN
+                && self.now.plus_micros(PROOF_MICROS) < self.wake_at
+                && slot.flow.is_news(&segment)
+                && slot.hold_unproven(self.now)
+            {
                 slot.flow.glance(&segment);
-                slot.marks.set(Marks::UNPROVEN);
-                self.unproven = Some((position, self.now));
                 return;
             }
             if !tcp.is_segment_intact() {
@@ -418,13 +439,14 @@ impl<const N: usize> Table<N> {
     /// A segment arrived on a connection whose numbers are not known. Whether it is the peer's, the
     /// stack knows: by answering, it tells.
     #[cold]
-    fn handle_received_unknown(&mut self, position: usize, tcp: &TcpFrame<'_>) {
+    fn handle_received_unknown(&mut self, position: usize, tcp: &TcpFrame<'_>, segment: &Segment) {
         if self.verifies_segment && !tcp.is_segment_intact() {
             return;
         }
-        if let Some(slot) = self.slots.get_mut(position) {
-            slot.marks.set(Marks::UNPROVEN);
-            self.unproven = Some((position, self.now));
+        if let Some(slot) = self.slots.get_mut(position)
+            && slot.hold_unproven(self.now)
+        {
+            slot.flow.expect(segment);
         }
     }
 
@@ -485,17 +507,14 @@ impl<const N: usize> Table<N> {
             // of it.
             slot.marks.clear(Marks::LEARNING);
         }
-        let acknowledged = slot.flow.rcv_nxt();
+        let before = slot.flow;
         let asks = slot.flow.handle_sent(segment);
         if slot.marks.has(Marks::UNPROVEN) {
-            let is_answer = is_reply && self.unproven == Some((position, now));
-            let is_news = slot.flow.rcv_nxt() != acknowledged;
-            // The first numbers that are seen are always news. Those of a bare acknowledgement are
-            // news of what was received; those of data say nothing of that, and nothing will.
-            let is_first = acknowledged.is_none() && segment.len > 0;
-            if is_answer || is_news && !is_first {
+            let is_answer = is_reply && before.is_known() && slot.unproven_since() == now;
+            if is_answer || slot.flow.has_taken(&before) {
                 self.handle_proof(position);
-            } else if is_first {
+            } else if !before.is_known() {
+                // Nothing will tell any more.
                 slot.marks.clear(Marks::UNPROVEN);
             }
         }
@@ -521,12 +540,7 @@ impl<const N: usize> Table<N> {
             return;
         };
         slot.marks.clear(Marks::UNPROVEN);
-        let arrived = match self.unproven {
-            Some((of, arrived)) if of == position => arrived,
-            // Others have arrived in between, and the time is lost; then it is at most the
-            // stack's delay of an acknowledgement ago.
-            _ => self.now,
-        };
+        let arrived = slot.unproven_since();
         if slot.machine.is_unsettled() {
             self.heard_unsettled(position, arrived);
         } else {
@@ -575,16 +589,19 @@ impl<const N: usize> Table<N> {
         if !slot.marks.has(Marks::LEARNING) || !is_keep_alive {
             return false;
         }
-        let acknowledged = slot.flow.rcv_nxt();
+        let before = slot.flow;
         slot.flow.handle_sent(&segment);
         // The octet lies below SND.NXT: nothing is in flight.
         slot.flow.handle_quiet();
         slot.marks.clear(Marks::LEARNING);
         // It also carries an acknowledgement that smoltcp was holding back; the one that leaves
         // later will be no news.
-        let is_proof = acknowledged.is_some() && slot.flow.rcv_nxt() != acknowledged;
-        if slot.marks.has(Marks::UNPROVEN) && is_proof {
-            self.handle_proof(position);
+        if slot.marks.has(Marks::UNPROVEN) {
+            if slot.flow.has_taken(&before) {
+                self.handle_proof(position);
+            } else if !before.is_known() {
+                slot.marks.clear(Marks::UNPROVEN);
+            }
         }
         true
     }
