@@ -320,9 +320,9 @@ fn check_silence(
         (Cause::UserTimeout, Some(timeout)) => timeout,
         _ => config.detection_time(),
     };
-    let heard = account
-        .heard
-        .map(|heard| now.saturating_duration_since(heard));
+    // Enabled late, it cannot tell whose a segment is before it has learned the numbers.
+    let heard = account.heard.filter(|_| account.believed.is_some());
+    let heard = heard.map(|heard| now.saturating_duration_since(heard));
     for silent_for in [Some(told), heard].into_iter().flatten() {
         if account.has_same_config && silent_for < least {
             return Err(Invariant::VerdictTooEarly { silent_for, least });
