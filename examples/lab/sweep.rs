@@ -19,7 +19,7 @@ use crate::report::print;
 use crate::trial::{self, Delay, Failure, Outcome, Plan, Weather};
 
 /// How many failures are printed in full.
-const SHOWN: usize = 10;
+const SHOWN: usize = 50;
 
 /// What came of one seed.
 type Answer = (u64, Result<(Weather, Outcome), String>, Kind);

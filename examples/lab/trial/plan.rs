@@ -14,6 +14,9 @@ const SLACK: Duration = Duration::from_millis(500);
 /// The longest time between two retransmissions or window probes of smoltcp's.
 const RETRANSMISSION: Duration = Duration::from_secs(60);
 
+/// Frames a device keeps that is never to lose one: all that comes within hours of sleep.
+const ROOMY_RING: usize = 4096;
+
 /// How long a scripted server waits for the end of a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
@@ -283,10 +286,16 @@ impl Plan {
 
     pub(super) fn host(&self, address: IpAddress) -> Host {
         let address = IpCidr::new(address, 24);
-        if self.ethernet {
+        let host = if self.ethernet {
             Host::ethernet(address)
         } else {
             Host::ip(address)
+        };
+        if self.weather == Weather::Wild {
+            host
+        } else {
+            // A host that wakes up answers in one go all who looked for it meanwhile.
+            host.ring(ROOMY_RING)
         }
     }
 }
