@@ -177,14 +177,14 @@ impl Flow {
     /// A segment arrived while the numbers are not known: whether our stack has
     /// [taken](Self::has_taken) it, its first acknowledgement tells.
     #[cfg(feature = "smoltcp")]
-    pub(crate) const fn expect(&mut self, segment: &Segment) {
+    pub(crate) const fn hold(&mut self, segment: &Segment) {
         if !self.known {
             self.rcv_nxt = segment.end();
         }
     }
 
     /// Whether our stack has acknowledged more than `before`. If nothing was known before: whether
-    /// what was [expected](Self::expect) ends where the stack's acknowledgement says, or an octet
+    /// what was [held](Self::hold) ends where the stack's acknowledgement says, or an octet
     /// before, as the peer's own keep-alive does.
     #[cfg(feature = "smoltcp")]
     #[inline]

@@ -446,7 +446,7 @@ impl<const N: usize> Table<N> {
         if let Some(slot) = self.slots.get_mut(position)
             && slot.hold_unproven(self.now)
         {
-            slot.flow.expect(segment);
+            slot.flow.hold(segment);
         }
     }
 
