@@ -10,6 +10,7 @@ use std::time::Duration;
 use scenario::{Scenario, Setup, config, established, ms, s, with_user_timeout};
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::sim::Manner;
+use tcp_keepalive::sim::wire::Segment;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, Event, State};
 
@@ -291,6 +292,37 @@ fn k2_a_late_acknowledgement_tells_when_its_segment_arrived() {
     t.unblock_device();
     t.at(81);
     assert_eq!(t.last_heard(), Some(s(10) + ms(10)), "{}", t.story());
+}
+
+/// A damaged segment that arrives while an acknowledgement waits is not proved by it.
+#[test]
+fn k2_a_late_acknowledgement_proves_nothing_damaged() {
+    for comes_again in [false, true] {
+        let mut t = established(config(100, 2, 3));
+        t.at(10);
+        t.block_transmitter();
+        let again = t.peer_segment();
+        t.peer_says(400);
+        let resend = |is_intact: bool| {
+            let again = again.clone();
+            move |segment: &mut Segment| {
+                *segment = again;
+                segment.payload = vec![0; 400];
+                segment.checksum_ok = is_intact;
+            }
+        };
+        t.at(12);
+        if comes_again {
+            t.forge(resend(true));
+        }
+        t.at(40);
+        t.forge(resend(false));
+        t.at(50);
+        t.unblock_device();
+        t.at(51);
+        let heard = if comes_again { s(12) } else { s(10) };
+        assert_eq!(t.last_heard(), Some(heard + ms(10)), "{}", t.story());
+    }
 }
 
 /// On a connection whose numbers are not known, a segment that the stack refuses was nobody's, though

@@ -34,7 +34,7 @@ pub(super) struct Slot {
     pub(super) marks: Marks,
     pub(super) ended: Option<Ended>,
     /// When the last segment that is [unproven](Marks::UNPROVEN) arrived: so many microseconds after
-    /// the peer was last heard.
+    /// the peer was last heard; or zero, if it was heard since.
     unproven_after: u32,
     pub(super) machine: KeepAlive,
 }
@@ -118,9 +118,15 @@ impl Slot {
     }
 
     /// Takes note of a segment that is believed once the stack has acknowledged it, however long
-    /// that takes: to answer, it may have to find the neighbour first. Returns whether the time can
-    /// be kept: only if the peer was heard in the 71 minutes before.
+    /// that takes: to answer, it may have to find the neighbour first. Returns whether it can be
+    /// kept: only if the peer was heard in the 71 minutes before, and nothing has waited for longer
+    /// than an acknowledgement is delayed, whose proof would pass for that of this segment.
     fn hold_unproven(&mut self, now: Instant) -> bool {
+        let is_waiting = self.marks.has(Marks::UNPROVEN)
+            && now.micros_since(self.unproven_since()) > PROOF_MICROS;
+        if is_waiting {
+            return false;
+        }
         let Ok(after) = u32::try_from(now.micros_since(self.machine.silent_since())) else {
             return false;
         };
@@ -424,7 +430,8 @@ impl<const N: usize> Table<N> {
                 return;
             }
         }
-        slot.marks.clear(Marks::UNPROVEN);
+        // Whatever waits to be acknowledged came before this.
+        slot.unproven_after = 0;
         let received = slot.flow.accept(&segment);
         if received == Received::HeardNewAck && slot.marks.has(Marks::FIN_SENT) {
             self.wake_at = Instant::ZERO;
