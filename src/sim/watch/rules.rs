@@ -59,9 +59,12 @@ fn note_heard(account: &mut Account, view: &View<'_>) -> Result<bool, Invariant>
         account.believed = believed;
         account.round = Round::default();
         account.has_same_config = true;
+        // K10: what is heard after the clock was set back moves nothing back.
+        let is_ahead = account.is_timeless && believed.is_some_and(|it| it > view.now);
         account.is_timeless = false;
         // Before the handshake is over, nothing follows from it.
         if let Some(believed) = believed.filter(|_| account.was_open && !account.is_new)
+            && !is_ahead
             && !account.arrivals.may_have_been_heard_at(believed, view.now)
         {
             return Err(Invariant::HeardNobody { believed });
@@ -213,7 +216,8 @@ fn check_time(
             return Err(Invariant::ProbeBeforeIdle { due, at: now });
         }
     }
-    if let Some(last) = round.last_probe {
+    // K8: a longer interval does not take back an attempt that waits to leave.
+    if let Some(last) = round.last_probe.filter(|_| account.has_same_config) {
         let due = last.saturating_add(config.interval());
         if now < due {
             return Err(Invariant::ProbeBeforeInterval { due, at: now });
