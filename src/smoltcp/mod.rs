@@ -63,10 +63,9 @@
 //!   set, or was until just now, the first probe waits for smoltcp's next one: only that tells the
 //!   numbers. Switch that off before the connection is opened, or enable before. While it is set,
 //!   frames that pass `Interface::poll` directly are not made up for either.
-//! - A segment of more than 128 octets is believed once smoltcp has acknowledged it. If two
-//!   connections receive such segments within smoltcp's acknowledgement delay (10 ms, and on an
-//!   Ethernet the time in which the neighbour is found, if it has to be asked for first), one of
-//!   them may count as heard up to that much later than it was.
+//! - A segment of more than 128 octets is believed once smoltcp has acknowledged it, and then counts
+//!   from when it arrived. Of several that one acknowledgement covers the last counts, if none was
+//!   more than a second before it.
 //! - If the device, or the neighbour, stops taking frames while something is in flight, smoltcp's
 //!   next retransmission is up to a minute away, and the user timeout may be that much late.
 //! - While the device cannot transmit, smoltcp keeps an aborted socket's RST, asks to be polled
