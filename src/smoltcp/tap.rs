@@ -135,6 +135,8 @@ impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
 
 /// Lets the stack write into a buffer of ours, and passes on what it wrote unless the table keeps
 /// it back.
+#[cold]
+#[inline(never)]
 fn consume_inspected<T: phy::TxToken, R, const N: usize>(
     inner: T,
     table: &Shared<'_, N>,
