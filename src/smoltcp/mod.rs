@@ -83,7 +83,7 @@ mod table;
 mod tap;
 mod transmit;
 
-use core::cell::RefCell;
+use core::cell::Cell;
 use core::fmt;
 
 use ::smoltcp::iface::{Interface, PollResult, SocketHandle, SocketSet};
@@ -226,7 +226,7 @@ impl<const N: usize> KeepAliveSet<N> {
             self.table.ask_first(now, iface, device, sockets);
         }
         let mut result = {
-            let table = RefCell::new(&mut self.table);
+            let table = Cell::new(Some(&mut self.table));
             iface.poll(now, &mut Tap::new(device, &table), sockets)
         };
         self.table.settle_token();

@@ -1,7 +1,7 @@
 //! What has to be done for the connections when the stack has been polled: following their
 //! sockets, sending what is due, giving up whom it is time to give up.
 
-use core::cell::RefCell;
+use core::cell::Cell;
 use core::ops::RangeBounds;
 
 use ::smoltcp::iface::{Interface, SocketSet};
@@ -71,13 +71,13 @@ impl<const N: usize> Table<N> {
         let mut is_learning = self.follow_sockets(iface, sockets);
         is_learning |= self.ask_numbers(has_room, now, iface, device, sockets);
         if is_learning {
-            let table = RefCell::new(&mut *self);
+            let table = Cell::new(Some(&mut *self));
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
         }
         let changed = self.serve_timers(now, iface, device, sockets);
         if changed {
             // The RST has to be out before the application can reuse the socket.
-            let table = RefCell::new(&mut *self);
+            let table = Cell::new(Some(&mut *self));
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
             self.follow_sockets(iface, sockets);
         }
@@ -311,7 +311,7 @@ impl<const N: usize> Table<N> {
     ) {
         let left = self.while_sending(|table| {
             table.on_our_behalf(position, |table| {
-                let table = RefCell::new(table);
+                let table = Cell::new(Some(table));
                 transmit(
                     now,
                     iface,
@@ -355,7 +355,7 @@ impl<const N: usize> Table<N> {
         let probe = Probe::new(&unknown(false), ProbePayload::Empty);
         self.rehearsing = Some(position);
         let could = self.on_our_behalf(position, |table| {
-            let table = RefCell::new(table);
+            let table = Cell::new(Some(table));
             transmit(now, iface, &mut Tap::new(device, &table), &probe, &route)
         });
         self.rehearsing = None;

@@ -389,7 +389,8 @@ impl<const N: usize> Table<N> {
     }
 
     /// A frame is about to reach the stack.
-    #[inline]
+    // In line it would want the registers that the stack's own loop has.
+    #[inline(never)]
     pub(super) fn handle_received(&mut self, frame: &[u8]) {
         let Some(tcp) = TcpFrame::find(self.link, frame) else {
             return;

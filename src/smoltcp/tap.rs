@@ -1,6 +1,6 @@
 //! The device wrapper through which the table sees every frame.
 
-use core::cell::RefCell;
+use core::cell::Cell;
 
 use ::smoltcp::phy::{self, Device, DeviceCapabilities, PacketMeta};
 use ::smoltcp::time::Instant;
@@ -11,14 +11,17 @@ use super::table::Table;
 /// an octet.
 const KEEP_ALIVE_FRAME_LEN: usize = 14 + 40 + 20 + 12 + 1;
 
+/// The table as the tap and its tokens share it: whoever looks at it takes it, and puts it back.
+pub(super) type Shared<'t, const N: usize> = Cell<Option<&'t mut Table<N>>>;
+
 /// A device that shows the table every frame on its way, and otherwise is the device it wraps.
 pub(super) struct Tap<'a, 't, D: ?Sized, const N: usize> {
     inner: &'a mut D,
-    table: &'a RefCell<&'t mut Table<N>>,
+    table: &'a Shared<'t, N>,
 }
 
 impl<'a, 't, D: Device + ?Sized, const N: usize> Tap<'a, 't, D, N> {
-    pub(super) fn new(inner: &'a mut D, table: &'a RefCell<&'t mut Table<N>>) -> Self {
+    pub(super) fn new(inner: &'a mut D, table: &'a Shared<'t, N>) -> Self {
         Self { inner, table }
     }
 }
@@ -27,13 +30,13 @@ impl<'a, 't, D: Device + ?Sized, const N: usize> Tap<'a, 't, D, N> {
 /// it not, the frame would go unseen, and that is better than a panic.
 #[inline]
 fn with<R, const N: usize>(
-    table: &RefCell<&mut Table<N>>,
+    table: &Shared<'_, N>,
     look: impl FnOnce(&mut Table<N>) -> R,
 ) -> Option<R> {
-    table
-        .try_borrow_mut()
-        .ok()
-        .map(|mut table| look(&mut table))
+    let there = table.take()?;
+    let seen = look(there);
+    table.set(Some(there));
+    Some(seen)
 }
 
 impl<'t, D: Device + ?Sized, const N: usize> Device for Tap<'_, 't, D, N> {
@@ -81,7 +84,7 @@ impl<'t, D: Device + ?Sized, const N: usize> Device for Tap<'_, 't, D, N> {
 /// A frame on its way in.
 pub(super) struct RxToken<'a, 't, T, const N: usize> {
     inner: T,
-    table: &'a RefCell<&'t mut Table<N>>,
+    table: &'a Shared<'t, N>,
 }
 
 impl<T: phy::RxToken, const N: usize> phy::RxToken for RxToken<'_, '_, T, N> {
@@ -102,7 +105,7 @@ impl<T: phy::RxToken, const N: usize> phy::RxToken for RxToken<'_, '_, T, N> {
 /// Room for a frame on its way out.
 pub(super) struct TxToken<'a, 't, T, const N: usize> {
     inner: T,
-    table: &'a RefCell<&'t mut Table<N>>,
+    table: &'a Shared<'t, N>,
     /// It came with a received frame, and can only carry the stack's immediate answer to it.
     is_reply: bool,
 }
@@ -132,9 +135,11 @@ impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
 
 /// Lets the stack write into a buffer of ours, and passes on what it wrote unless the table keeps
 /// it back.
+#[cold]
+#[inline(never)]
 fn consume_inspected<T: phy::TxToken, R, const N: usize>(
     inner: T,
-    table: &RefCell<&mut Table<N>>,
+    table: &Shared<'_, N>,
     is_reply: bool,
     len: usize,
     f: impl FnOnce(&mut [u8]) -> R,
