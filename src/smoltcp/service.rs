@@ -94,30 +94,32 @@ impl<const N: usize> Table<N> {
         let now = self.now;
         let is_late = now > core::mem::replace(&mut self.missed_after, Instant::MAX);
         let mut sockets = sockets.iter_mut().peekable();
-        self.slots.retain_mut(|slot| {
+        let mut position = 0_usize;
+        while let Some(slot) = self.slots.get_mut(position) {
             while sockets
                 .next_if(|(handle, _)| *handle < slot.handle)
                 .is_some()
             {}
             let found = sockets.next_if(|(handle, _)| *handle == slot.handle);
-            let Some((_, Socket::Tcp(socket))) = found else {
-                // Removed from the set, or never a TCP socket.
-                moved = true;
-                return false;
-            };
-            if slot.marks.has(Marks::RECONFIGURED) {
-                slot.marks.clear(Marks::RECONFIGURED);
-                slot.machine.rebase(now, is_late);
+            // Otherwise it was removed from the set, or never a TCP socket.
+            let mut stays = false;
+            if let Some((_, Socket::Tcp(socket))) = found {
+                if slot.marks.has(Marks::RECONFIGURED) {
+                    slot.marks.clear(Marks::RECONFIGURED);
+                    slot.machine.rebase(now, is_late);
+                }
+                moved |= follow(slot, socket, iface, now);
+                let learns = slot.marks.has(Marks::LEARNING);
+                is_learning |= learns;
+                stays = learns || !slot.marks.has(Marks::DROPPED);
             }
-            moved |= follow(slot, socket, iface, now);
-            if slot.marks.has(Marks::LEARNING) {
-                is_learning = true;
-            } else if slot.marks.has(Marks::DROPPED) {
+            if stays {
+                position = position.saturating_add(1);
+            } else {
+                self.remove(position);
                 moved = true;
-                return false;
             }
-            true
-        });
+        }
         if moved {
             self.reindex();
         }

@@ -257,10 +257,11 @@ impl<const N: usize> Table<N> {
                 true
             }
             Err(position) => {
-                let is_new = self
-                    .slots
-                    .insert(position, Slot::new(handle, config))
-                    .is_ok();
+                // So the compiler sees that there is room, and that the place is one; it would keep a
+                // panic otherwise.
+                let len = self.slots.len();
+                let slot = Slot::new(handle, config);
+                let is_new = len < N && self.slots.insert(position.min(len), slot).is_ok();
                 self.reindex();
                 is_new
             }
@@ -279,11 +280,19 @@ impl<const N: usize> Table<N> {
             slot.marks.set(Marks::DROPPED);
             slot.machine.reset();
         } else {
-            self.slots.remove(position);
+            self.remove(position);
             self.reindex();
         }
         if self.wake_at != Instant::ZERO {
             self.plan();
+        }
+    }
+
+    /// Gives up the slot at `position`. The table has to be [reindexed](Self::reindex) then.
+    pub(super) fn remove(&mut self, position: usize) {
+        // So the compiler sees that there is one; it would keep a panic otherwise.
+        if position < self.slots.len() {
+            self.slots.remove(position);
         }
     }
 

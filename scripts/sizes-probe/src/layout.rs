@@ -2,6 +2,7 @@
 //! of whichever target it is built for, and `scripts/sizes` reads them there.
 
 #![no_std]
+#![cfg(feature = "ours")]
 
 use tcp_keepalive::smoltcp::KeepAliveSet;
 use tcp_keepalive::{Config, Flow, KeepAlive};
