@@ -174,8 +174,8 @@ impl Flow {
         segment.end().distance_from(self.rcv_nxt) > 0
     }
 
-    /// A segment arrived while the numbers are not known: whether our stack has
-    /// [taken](Self::has_taken) it, its first acknowledgement tells.
+    /// A segment arrived while the numbers are not known: whether it can be
+    /// [believed](Self::has_proof), our stack's first acknowledgement tells.
     #[cfg(feature = "smoltcp")]
     pub(crate) const fn hold(&mut self, segment: &Segment) {
         if !self.known {
@@ -183,17 +183,16 @@ impl Flow {
         }
     }
 
-    /// Whether our stack has acknowledged more than `before`. If nothing was known before: whether
-    /// what was [held](Self::hold) ends where the stack's acknowledgement says, or an octet
-    /// before, as the peer's own keep-alive does.
+    /// Whether what our stack has acknowledged since `before` proves what was received: it is more.
+    /// If nothing was known before, what was [held](Self::hold) has to end within a window of it.
     #[cfg(feature = "smoltcp")]
     #[inline]
-    pub(crate) const fn has_taken(&self, before: &Self) -> bool {
-        let ahead = self.rcv_nxt.distance_from(before.rcv_nxt);
+    pub(crate) const fn has_proof(&self, before: &Self) -> bool {
+        let ahead = self.rcv_nxt.wrapping_sub(before.rcv_nxt.0);
         if before.known {
-            ahead != 0
+            ahead.0 != 0
         } else {
-            self.known && (ahead == 0 || ahead == 1)
+            self.known && self.rcv_reach.spans(ahead.0)
         }
     }
 

@@ -528,7 +528,7 @@ impl<const N: usize> Table<N> {
         let asks = slot.flow.handle_sent(segment);
         if slot.marks.has(Marks::UNPROVEN) {
             let is_answer = is_reply && before.is_known() && slot.unproven_since() == now;
-            if is_answer || slot.flow.has_taken(&before) {
+            if is_answer || slot.flow.has_proof(&before) {
                 self.handle_proof(position);
             } else if !before.is_known() {
                 // Nothing will tell any more.
@@ -614,7 +614,7 @@ impl<const N: usize> Table<N> {
         // It also carries an acknowledgement that smoltcp was holding back; the one that leaves
         // later will be no news.
         if slot.marks.has(Marks::UNPROVEN) {
-            if slot.flow.has_taken(&before) {
+            if slot.flow.has_proof(&before) {
                 self.handle_proof(position);
             } else if !before.is_known() {
                 slot.marks.clear(Marks::UNPROVEN);
