@@ -39,6 +39,8 @@ impl Config {
 
 pub(crate) struct KeepAlive;
 
+pub(crate) struct Nothing;
+
 macro_rules! calls {
     ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty, $value:expr)?;)*) => {
         $(
@@ -68,12 +70,12 @@ impl KeepAlive {
         handle_timeout(now: Instant, tcb: &Tcb);
         poll_transmit(now: Instant, tcb: &Tcb) -> Option<u32>, black_box(None);
         handle_transmitted(now: Instant, probe: u32);
-        poll_event() -> (), ();
-        poll_timeout() -> (), ();
-        state() -> (), ();
-        config() -> (), ();
-        stats() -> (), ();
-        last_heard() -> (), ();
-        verdict() -> (), ();
+        poll_event() -> Nothing, Nothing;
+        poll_timeout() -> Nothing, Nothing;
+        state() -> Nothing, Nothing;
+        config() -> Nothing, Nothing;
+        stats() -> Nothing, Nothing;
+        last_heard() -> Nothing, Nothing;
+        verdict() -> Nothing, Nothing;
     }
 }

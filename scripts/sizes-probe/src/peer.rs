@@ -155,7 +155,7 @@ fn ethernet(ethertype: EthernetProtocol, frame: &mut [u8]) -> &mut [u8] {
 
 /// Frames on their way, in order.
 struct Frames {
-    frames: [(usize, [u8; MAX_FRAME]); FRAMES],
+    ring: [(usize, [u8; MAX_FRAME]); FRAMES],
     first: usize,
     count: usize,
 }
@@ -163,7 +163,7 @@ struct Frames {
 impl Frames {
     const fn new() -> Self {
         Self {
-            frames: [(0, [0; MAX_FRAME]); FRAMES],
+            ring: [(0, [0; MAX_FRAME]); FRAMES],
             first: 0,
             count: 0,
         }
@@ -171,7 +171,7 @@ impl Frames {
 
     fn push(&mut self, len: usize) -> &mut [u8] {
         assert!(self.count < FRAMES, "there is room");
-        let (of, frame) = &mut self.frames[(self.first + self.count) % FRAMES];
+        let (of, frame) = &mut self.ring[(self.first + self.count) % FRAMES];
         self.count += 1;
         *of = len;
         &mut frame[..len]
@@ -180,7 +180,7 @@ impl Frames {
     #[inline]
     fn pop(&mut self) -> Option<&[u8]> {
         self.count = self.count.checked_sub(1)?;
-        let (len, frame) = &self.frames[self.first];
+        let (len, frame) = &self.ring[self.first];
         self.first = (self.first + 1) % FRAMES;
         Some(&frame[..*len])
     }
