@@ -2,7 +2,7 @@
 //! sockets, sending what is due, giving up whom it is time to give up.
 
 use core::cell::Cell;
-use core::ops::RangeBounds;
+use core::ops::Range;
 
 use ::smoltcp::iface::{Interface, SocketSet};
 use ::smoltcp::phy::Device;
@@ -224,19 +224,24 @@ impl<const N: usize> Table<N> {
         mut act: impl FnMut(&mut Self, usize, &mut tcp::Socket<'_>) -> bool,
     ) -> bool {
         let turn = self.asking.turn();
-        let later = self.each_socket(turn.., sockets, &mut act);
-        let sooner = turn > 0 && self.each_socket(..turn, sockets, &mut act);
-        later || sooner
+        let mut any = false;
+        for slots in [turn..usize::MAX, 0..turn] {
+            any |= self.each_socket(&slots, sockets, &mut act);
+        }
+        any
     }
 
     /// Does something with each socket that has a slot, among those slots. Returns whether it was
     /// true of any.
     fn each_socket(
         &mut self,
-        slots: impl RangeBounds<usize>,
+        slots: &Range<usize>,
         sockets: &mut SocketSet<'_>,
-        mut act: impl FnMut(&mut Self, usize, &mut tcp::Socket<'_>) -> bool,
+        act: &mut dyn FnMut(&mut Self, usize, &mut tcp::Socket<'_>) -> bool,
     ) -> bool {
+        if slots.is_empty() {
+            return false;
+        }
         let mut any = false;
         let mut position = 0_usize;
         for (handle, socket) in sockets.iter_mut() {
