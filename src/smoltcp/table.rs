@@ -30,13 +30,13 @@ const PROOF_MICROS: u64 = 1_000_000;
 pub(super) struct Slot {
     pub(super) key: Key,
     pub(super) flow: Flow,
-    pub(super) handle: SocketHandle,
     pub(super) marks: Marks,
     pub(super) ended: Option<Ended>,
     /// When the last segment that is [unproven](Marks::UNPROVEN) arrived: so many microseconds after
     /// the peer was last heard; or zero, if it was heard since.
     unproven_after: u32,
     pub(super) machine: KeepAlive,
+    pub(super) handle: SocketHandle,
 }
 
 /// How the handle's last connection ended, if not by a verdict: of that the machine tells.
@@ -109,11 +109,11 @@ impl Slot {
         Self {
             key: Key::NONE,
             flow: Flow::new(0, 0),
-            handle,
             marks: Marks(0),
             ended: None,
             unproven_after: 0,
             machine: KeepAlive::new(config),
+            handle,
         }
     }
 
