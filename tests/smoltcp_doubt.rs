@@ -345,6 +345,23 @@ fn what_the_stack_refuses_was_not_heard() {
     }
 }
 
+/// Of all that comes until the numbers are known the last counts.
+#[test]
+fn k2_the_last_before_the_numbers_are_known_was_heard() {
+    let mut t = Setup::default().connected();
+    t.at(1);
+    t.enable(config(100, 2, 3));
+    t.at(8);
+    t.block_transmitter();
+    t.peer_says(10);
+    t.at(12);
+    t.peer_says(10);
+    t.at(13);
+    t.unblock_device();
+    t.at(14);
+    assert_eq!(t.last_heard(), Some(s(12) + ms(10)), "{}", t.story());
+}
+
 /// Nor was it if the first that is seen of the numbers is data that was written meanwhile.
 #[test]
 fn what_is_written_proves_nothing_of_what_was_received() {

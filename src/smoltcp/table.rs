@@ -117,16 +117,16 @@ impl Slot {
         }
     }
 
+    /// An earlier segment has waited for longer than an acknowledgement is delayed: its proof would
+    /// pass for that of one that comes now.
+    fn awaits_proof(&self, now: Instant) -> bool {
+        self.marks.has(Marks::UNPROVEN) && now.micros_since(self.unproven_since()) > PROOF_MICROS
+    }
+
     /// Takes note of a segment that is believed once the stack has acknowledged it, however long
-    /// that takes: to answer, it may have to find the neighbour first. Returns whether it can be
-    /// kept: only if the peer was heard in the 71 minutes before, and nothing has waited for longer
-    /// than an acknowledgement is delayed, whose proof would pass for that of this segment.
+    /// that takes: to answer, it may have to find the neighbour first. Returns whether the time can
+    /// be kept: only if the peer was heard in the 71 minutes before.
     fn hold_unproven(&mut self, now: Instant) -> bool {
-        let is_waiting = self.marks.has(Marks::UNPROVEN)
-            && now.micros_since(self.unproven_since()) > PROOF_MICROS;
-        if is_waiting {
-            return false;
-        }
         let Ok(after) = u32::try_from(now.micros_since(self.machine.silent_since())) else {
             return false;
         };
@@ -431,6 +431,7 @@ impl<const N: usize> Table<N> {
             if tcp.tcp_len() > VERIFIED_LEN
                 && self.now.plus_micros(PROOF_MICROS) < self.wake_at
                 && slot.flow.is_news(&segment)
+                && !slot.awaits_proof(self.now)
                 && slot.hold_unproven(self.now)
             {
                 slot.flow.glance(&segment);
