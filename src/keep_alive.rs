@@ -970,3 +970,6 @@ const fn earlier(a: Instant, b: Instant) -> Instant {
 const fn later(a: Instant, b: Instant) -> Instant {
     if a.as_micros() >= b.as_micros() { a } else { b }
 }
+
+#[cfg(test)]
+mod tests;

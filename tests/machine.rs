@@ -451,6 +451,27 @@ fn k8_an_interval_shortened_into_the_past_is_due_now() {
     assert_eq!(t.machine.stats().late_polls, 0);
 }
 
+/// While a probe waits to leave, a new interval counts from when it was wanted; shortened into the
+/// past, it makes an attempt of the time up to now, which was not missed.
+#[test]
+fn k8_a_new_interval_counts_from_when_the_probe_was_wanted() {
+    let mut t = Connection::armed(config(10, 50, 3));
+    t.can_send = false;
+    t.run_until(at(15));
+    t.machine.set_config(at(15), config(10, 8, 3));
+    assert_eq!(t.run_until(just_before(18)), []);
+    assert_eq!(t.run_until(at(18)), [(at(18), Suspect(0))]);
+    assert_eq!(t.machine.stats().unsent_attempts, 1);
+
+    let mut shortened = Connection::armed(config(10, 50, 3));
+    shortened.can_send = false;
+    shortened.run_until(at(15));
+    shortened.machine.set_config(at(15), config(10, 2, 3));
+    assert_eq!(shortened.poll_at(at(15)), [(at(15), Suspect(0))]);
+    assert_eq!(shortened.machine.stats().unsent_attempts, 1);
+    assert_eq!(shortened.machine.stats().late_polls, 0);
+}
+
 /// A count lowered to what is already unanswered gives the verdict when that falls due, not
 /// before; a raised one asks for more.
 #[test]
@@ -648,6 +669,19 @@ fn k10_a_clock_stepping_back_brings_no_deadline_forward() {
     assert_eq!(armed.machine.last_heard(), Some(at(3600)));
 }
 
+/// A probe that waits to leave may leave while the clock is behind; it has its whole interval then,
+/// by the clock as it is.
+#[test]
+fn k10_a_probe_that_leaves_while_the_clock_is_behind_has_its_interval() {
+    let mut t = Connection::armed(config(1000, 2, 3));
+    t.can_send = false;
+    t.run_until(at(1000));
+    t.can_send = true;
+    assert_eq!(t.poll_at(at(5)), [(at(5), Probe)]);
+    assert_eq!(t.run_until(just_before(7)), []);
+    assert_eq!(t.run_until(at(7)), [(at(7), Probe), (at(7), Suspect(1))]);
+}
+
 /// At both ends of time nothing overflows.
 #[test]
 fn k10_arithmetic_saturates_at_the_end_of_time() {
@@ -841,6 +875,21 @@ fn k13_spurious_timeouts_change_nothing() {
         assert_eq!(t.machine.state(), state);
         assert_eq!(t.machine.stats(), counts);
     }
+}
+
+/// Nor does it while a probe waits to leave: that is no attempt before its interval is over, however
+/// often it is offered.
+#[test]
+fn k13_spurious_timeouts_make_no_attempt_of_a_waiting_probe() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.can_send = false;
+    t.run_until(at(10));
+    for millis in (10_000..12_000).step_by(50) {
+        assert_eq!(t.poll_at(Instant::from_millis(millis)), []);
+    }
+    assert_eq!(t.machine.state(), State::Probing { unanswered: 0 });
+    assert_eq!(t.machine.stats().unsent_attempts, 0);
+    assert_eq!(t.machine.poll_timeout(), Some(at(12)));
 }
 
 /// A verdict is reported once, and nothing but a reset goes on after it.
