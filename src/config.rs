@@ -67,7 +67,7 @@ pub enum ProbePayload {
 #[non_exhaustive]
 pub enum ConfigError {
     /// `count` is 0 or 1. One lost segment must never decide that a peer is dead (RFC 9293
-    /// 3.8.4, MUST-29), so at least two probes have to go unanswered.
+    /// 3.8.4, MUST-29), so at least two probes have to go unanswered (K6).
     CountTooSmall,
     /// A duration is zero. There is no magic zero here: to switch off, disable.
     ZeroDuration,
@@ -199,7 +199,7 @@ impl Config {
     }
 
     /// The same, with a user timeout: a verdict also falls when the peer has owed us an answer to
-    /// data, a FIN or a window probe for `timeout` (RFC 9293 3.8.3, RFC 5482).
+    /// data, a FIN or a window probe for `timeout` (RFC 9293 3.8.3, RFC 9293 3.10.8, RFC 5482).
     ///
     /// It governs the time in which something is outstanding; probes and their count govern the
     /// rest. In Linux, `TCP_USER_TIMEOUT` replaces the count of a keep-alive; here it does not.
@@ -236,7 +236,7 @@ impl Config {
         Duration::from_micros(self.idle_micros.saturating_add(probing_micros))
     }
 
-    /// The silence after which the first probe is sent.
+    /// The silence after which the first probe is sent (RFC 9293 3.8.4, MUST-27).
     #[must_use]
     pub const fn idle(&self) -> Duration {
         Duration::from_micros(self.idle_micros)

@@ -53,7 +53,7 @@ pub enum Received {
 ///
 /// Show it every segment of the connection, in the order of the wire. What we send is the
 /// stack's own truth and is believed. What arrives is *heard* only if it is acceptable (RFC 9293
-/// 3.10.7.4, RFC 5961 5): no RST, no SYN, its sequence number within a window of RCV.NXT, its
+/// 3.10.7.4, RFC 5961 5.2): no RST, no SYN, its sequence number within a window of RCV.NXT, its
 /// acknowledgement number within `[SND.UNA - window, SND.NXT]`. The peer's own keep-alive, one
 /// octet below RCV.NXT, is a sign of life too. A forged segment has to guess both numbers.
 ///
@@ -150,7 +150,7 @@ impl Flow {
             return false;
         }
         let ahead = segment.seq.wrapping_sub(self.rcv_nxt.0);
-        // RFC 5961 5.2: "((SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT)".
+        // RFC 5961 5.2: "((SND.UNA - MAX.SND.WND) <= SEG.ACK <= SND.NXT)".
         let oldest_ack = self.snd_una.wrapping_sub(self.snd_reach.octets());
         self.rcv_reach.spans(ahead.0)
             && ack.0.wrapping_sub(oldest_ack.0) <= self.snd_nxt.0.wrapping_sub(oldest_ack.0)

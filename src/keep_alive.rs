@@ -271,7 +271,7 @@ pub enum Cause {
     UserTimeout,
 }
 
-/// Counts since the machine was made, over all its connections. They stop at [`u32::MAX`].
+/// Counts since the machine was made, over all its connections. They stop at [`u32::MAX`] (K16).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -478,7 +478,7 @@ impl KeepAlive {
     }
 
     /// An acceptable segment arrived: one that could only be the peer's (see
-    /// [`Flow`](crate::Flow)). Call it for every one; it is a couple of stores.
+    /// [`Flow`](crate::Flow)). Call it for every one; it is a couple of stores (K15).
     ///
     /// It clears what the peer owed us, moves the idle time, and ends the probing. It may leave
     /// [`Event::Recovered`].
@@ -506,7 +506,8 @@ impl KeepAlive {
     /// device was busy, or the neighbour's address unknown. The user timeout runs from here too
     /// (K11); otherwise a broken cable would go unnoticed.
     ///
-    /// Do not call it while the stack holds back on purpose (zero window, retransmission timer).
+    /// Do not call it while the stack holds back on purpose (zero window, MUST-37; retransmission
+    /// timer).
     pub fn handle_blocked(&mut self, now: Instant) {
         if !self.flags.has(Flags::OWED) {
             self.start_owing(now);
@@ -969,3 +970,6 @@ const fn earlier(a: Instant, b: Instant) -> Instant {
 const fn later(a: Instant, b: Instant) -> Instant {
     if a.as_micros() >= b.as_micros() { a } else { b }
 }
+
+#[cfg(test)]
+mod tests;

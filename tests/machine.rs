@@ -202,6 +202,27 @@ fn k1_repeating_oneself_changes_nothing() {
     assert_eq!(t.machine.poll_timeout(), Some(at(14)));
 }
 
+/// Nor does an equal configuration move a probe that was put off.
+#[test]
+fn k1_an_equal_configuration_keeps_what_was_put_off() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.tcb = QUEUED;
+    t.run_until(at(10));
+    t.machine.set_config(at(11), config(10, 2, 3));
+    assert_eq!(t.machine.poll_timeout(), Some(at(20)));
+}
+
+/// What the peer came to owe before a machine was switched on is no debt.
+#[test]
+fn k1_debts_of_before_do_not_count() {
+    let mut t = Connection::armed(with_user_timeout(config(10, 2, 3), 5));
+    t.machine.handle_sent(at(1));
+    t.machine.disable();
+    t.machine.handle_sent(at(2));
+    t.machine.enable(at(3));
+    assert_eq!(t.machine.poll_timeout(), Some(at(10)));
+}
+
 /// The first probe leaves exactly an idle time after the last segment, not a microsecond sooner.
 #[test]
 fn k2_first_probe_exactly_idle_after_the_last_segment() {
@@ -239,6 +260,19 @@ fn k2_with_nothing_heard_idle_counts_from_enabling() {
     t.machine.enable(at(7));
     assert_eq!(t.machine.last_heard(), None);
     assert_eq!(t.run_until(at(17)), [(at(17), Probe)]);
+}
+
+/// The first segment of a connection counts, though one of the last connection came later by a clock
+/// that has stepped back since.
+#[test]
+fn k2_the_first_segment_counts_whatever_was_heard_before() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.machine.handle_segment(at(3600));
+    t.machine.reset();
+    t.machine.handle_segment(at(5));
+    t.machine.enable(at(6));
+    assert_eq!(t.machine.last_heard(), Some(at(5)));
+    assert_eq!(t.machine.poll_timeout(), Some(at(15)));
 }
 
 /// Due while something is outstanding, a probe is put off by an idle time, and nothing counts.
@@ -395,6 +429,7 @@ fn k7_an_answer_to_the_first_probe_is_no_recovery() {
     let mut t = Connection::armed(config(10, 2, 3));
     t.run_until(at(10));
     t.machine.handle_segment(just_before(12));
+    assert_eq!(t.poll_at(at(12)), []);
     assert_eq!(t.run_until(at(21)), []);
     assert_eq!(t.machine.stats().probes_answered, 1);
 }
@@ -411,6 +446,16 @@ fn k7_recovery_clears_the_count() {
         log.last(),
         Some(&(at(31), TimedOut(verdict(Cause::KeepAlive, 16, 3, 0))))
     );
+}
+
+/// An attempt that fails while data are outstanding makes a suspect too.
+#[test]
+fn k7_an_attempt_that_fails_while_busy_is_suspicious() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(10));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(11));
+    assert_eq!(t.run_until(at(12)), [(at(12), Suspect(1))]);
 }
 
 /// A new idle time takes effect at once: it counts from the last segment, but not into the past.
@@ -451,6 +496,27 @@ fn k8_an_interval_shortened_into_the_past_is_due_now() {
     assert_eq!(t.machine.stats().late_polls, 0);
 }
 
+/// While a probe waits to leave, a new interval counts from when it was wanted; shortened into the
+/// past, it makes an attempt of the time up to now, which was not missed.
+#[test]
+fn k8_a_new_interval_counts_from_when_the_probe_was_wanted() {
+    let mut t = Connection::armed(config(10, 50, 3));
+    t.can_send = false;
+    t.run_until(at(15));
+    t.machine.set_config(at(15), config(10, 8, 3));
+    assert_eq!(t.run_until(just_before(18)), []);
+    assert_eq!(t.run_until(at(18)), [(at(18), Suspect(0))]);
+    assert_eq!(t.machine.stats().unsent_attempts, 1);
+
+    let mut shortened = Connection::armed(config(10, 50, 3));
+    shortened.can_send = false;
+    shortened.run_until(at(15));
+    shortened.machine.set_config(at(15), config(10, 2, 3));
+    assert_eq!(shortened.poll_at(at(15)), [(at(15), Suspect(0))]);
+    assert_eq!(shortened.machine.stats().unsent_attempts, 1);
+    assert_eq!(shortened.machine.stats().late_polls, 0);
+}
+
 /// A count lowered to what is already unanswered gives the verdict when that falls due, not
 /// before; a raised one asks for more.
 #[test]
@@ -485,6 +551,21 @@ fn k8_setting_options_periodically_does_not_postpone_the_verdict() {
         log.last(),
         Some(&(at(16), TimedOut(verdict(Cause::KeepAlive, 16, 3, 0))))
     );
+}
+
+/// A user timeout shortened into the past is due now, and was not missed.
+#[test]
+fn k8_a_user_timeout_shortened_into_the_past_is_due_now() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 50));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    t.machine
+        .set_config(at(40), with_user_timeout(config(100, 2, 3), 5));
+    assert_eq!(
+        t.poll_at(at(40)),
+        [(at(40), TimedOut(verdict(Cause::UserTimeout, 40, 0, 0)))]
+    );
+    assert_eq!(t.machine.stats().late_polls, 0);
 }
 
 /// A verdict that fell due while the host slept is not given before one more probe was sent and
@@ -631,6 +712,84 @@ fn k9_the_retransmission_on_waking_restarts_the_user_timeout() {
     );
 }
 
+/// A user timeout too is spared once in a round of silence, and each late poll is counted.
+#[test]
+fn k9_a_user_timeout_is_spared_once() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 5));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    assert_eq!(t.poll_at(at(60)), []);
+    t.machine.handle_sent(at(61));
+    assert_eq!(
+        t.poll_at(at(90)),
+        [(at(90), TimedOut(verdict(Cause::UserTimeout, 90, 0, 0)))]
+    );
+    assert_eq!(t.machine.stats().late_polls, 2);
+}
+
+/// An answer after it was spared ends the round: the next one is spared again.
+#[test]
+fn k9_an_answer_ends_the_round_that_was_spared() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 5));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    t.poll_at(at(60));
+    t.machine.handle_segment(at(61));
+    t.machine.handle_sent(at(62));
+    assert_eq!(t.poll_at(at(200)), []);
+}
+
+/// Retransmissions put a missed user timeout off once, however long the host sleeps in between.
+#[test]
+fn k9_retransmissions_put_the_user_timeout_off_once() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 5));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    t.machine.handle_sent(at(60));
+    t.machine.handle_sent(at(200));
+    assert_eq!(t.machine.poll_timeout(), Some(at(65)));
+    assert_eq!(t.machine.stats().late_polls, 1);
+}
+
+/// What was spared once under one configuration is not spared again under the next.
+#[test]
+fn k9_a_new_configuration_spares_nobody_twice() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    t.poll_at(at(100));
+    t.machine.set_config(at(200), config(10, 3, 3));
+    assert_eq!(
+        t.poll_at(at(200)),
+        [(at(200), TimedOut(verdict(Cause::KeepAlive, 200, 4, 0)))]
+    );
+}
+
+/// Options set on waking make no attempt of the time in which nobody could offer the probe.
+#[test]
+fn k9_a_waiting_probe_that_was_missed_is_no_attempt() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.can_send = false;
+    t.run_until(at(10));
+    t.machine.set_config(at(100), config(10, 3, 3));
+    assert_eq!(t.poll_at(at(100)), []);
+    assert_eq!(t.machine.stats().unsent_attempts, 0);
+}
+
+/// Options set on waking use up nothing where no verdict was missed: the one that is missed later
+/// is still put off.
+#[test]
+fn k9_an_attempt_missed_before_the_last_spares_nothing() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(10));
+    t.machine.set_config(at(100), config(10, 3, 3));
+    assert_eq!(
+        t.poll_at(at(100)),
+        [(at(100), Probe), (at(100), Suspect(1))]
+    );
+    assert_eq!(t.run_until(at(103)), [(at(103), Probe)]);
+    assert_eq!(t.poll_at(at(200)), [(at(200), Probe)]);
+}
+
 /// A clock that steps back moves no deadline forward, whatever is called while it is behind.
 #[test]
 fn k10_a_clock_stepping_back_brings_no_deadline_forward() {
@@ -646,6 +805,31 @@ fn k10_a_clock_stepping_back_brings_no_deadline_forward() {
     armed.machine.handle_segment(at(2));
     assert_eq!(armed.machine.poll_timeout(), Some(at(3610)));
     assert_eq!(armed.machine.last_heard(), Some(at(3600)));
+}
+
+/// A segment that is heard while the clock is behind does not bring a probe forward that was put off.
+#[test]
+fn k10_a_segment_while_the_clock_is_behind_keeps_what_was_put_off() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(12));
+    t.tcb = IN_FLIGHT;
+    t.run_until(at(14));
+    assert_eq!(t.machine.poll_timeout(), Some(at(24)));
+    t.machine.handle_segment(at(5));
+    assert_eq!(t.machine.poll_timeout(), Some(at(24)));
+}
+
+/// A probe that waits to leave may leave while the clock is behind; it has its whole interval then,
+/// by the clock as it is.
+#[test]
+fn k10_a_probe_that_leaves_while_the_clock_is_behind_has_its_interval() {
+    let mut t = Connection::armed(config(1000, 2, 3));
+    t.can_send = false;
+    t.run_until(at(1000));
+    t.can_send = true;
+    assert_eq!(t.poll_at(at(5)), [(at(5), Probe)]);
+    assert_eq!(t.run_until(just_before(7)), []);
+    assert_eq!(t.run_until(at(7)), [(at(7), Probe), (at(7), Suspect(1))]);
 }
 
 /// At both ends of time nothing overflows.
@@ -782,6 +966,26 @@ fn k11_each_rule_governs_its_own_state() {
     assert_eq!(quiet.run_until(just_before(16)).len(), 4);
 }
 
+/// What is blocked already and is found blocked again has been so since the first time.
+#[test]
+fn k11_blocked_again_is_blocked_since_the_first_time() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 30));
+    t.machine.handle_blocked(at(8));
+    t.machine.handle_blocked(at(20));
+    assert_eq!(t.machine.poll_timeout(), Some(at(38)));
+}
+
+/// A connection found quiet owes nothing, though its answer was not seen.
+#[test]
+fn k11_a_quiet_connection_owes_nothing() {
+    let mut t = Connection::armed(with_user_timeout(config(10, 2, 3), 5));
+    t.machine.handle_sent(at(1));
+    assert_eq!(
+        t.run_until(at(16)).last(),
+        Some(&(at(16), TimedOut(verdict(Cause::KeepAlive, 16, 3, 0))))
+    );
+}
+
 /// A probe is one octet below SND.NXT, at RCV.NXT, and says what the connection would say.
 #[test]
 fn k12_a_probe_says_what_the_connection_would_say() {
@@ -843,6 +1047,21 @@ fn k13_spurious_timeouts_change_nothing() {
     }
 }
 
+/// Nor does it while a probe waits to leave: that is no attempt before its interval is over, however
+/// often it is offered.
+#[test]
+fn k13_spurious_timeouts_make_no_attempt_of_a_waiting_probe() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.can_send = false;
+    t.run_until(at(10));
+    for millis in (10_000..12_000).step_by(50) {
+        assert_eq!(t.poll_at(Instant::from_millis(millis)), []);
+    }
+    assert_eq!(t.machine.state(), State::Probing { unanswered: 0 });
+    assert_eq!(t.machine.stats().unsent_attempts, 0);
+    assert_eq!(t.machine.poll_timeout(), Some(at(12)));
+}
+
 /// A verdict is reported once, and nothing but a reset goes on after it.
 #[test]
 fn k14_a_verdict_is_reported_once_and_final() {
@@ -872,6 +1091,40 @@ fn k14_a_reset_keeps_the_configuration_only() {
     assert_eq!(t.machine.poll_event(), None);
     t.machine.enable(at(20));
     assert_eq!(t.run_until(at(30)), [(at(30), Probe)]);
+}
+
+/// A segment that comes after the verdict does not change what it says.
+#[test]
+fn k14_a_segment_too_late_does_not_change_the_verdict() {
+    let mut t = Connection::armed(with_user_timeout(config(10, 2, 3), 5));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    t.run_until(at(6));
+    t.machine.handle_segment(at(7));
+    assert_eq!(
+        t.machine.verdict(),
+        Some(verdict(Cause::UserTimeout, 6, 0, 0))
+    );
+}
+
+/// Neither attempts nor events of the last connection are the next one's.
+#[test]
+fn k14_a_reset_forgets_attempts_and_events() {
+    for can_send in [true, false] {
+        let mut t = Connection::armed(config(10, 2, 3));
+        t.can_send = can_send;
+        t.run_until(just_before(12));
+        t.machine.handle_timeout(at(12), &t.tcb);
+        t.machine.reset();
+        assert_eq!(t.machine.poll_event(), None);
+        t.can_send = true;
+        t.machine.enable(at(20));
+        assert_eq!(t.machine.state(), State::Armed);
+        assert_eq!(
+            t.run_until(at(36)).last(),
+            Some(&(at(36), TimedOut(verdict(Cause::KeepAlive, 16, 3, 0))))
+        );
+    }
 }
 
 /// Each kind of event has one slot, and they are read in the order in which they happened.
@@ -944,6 +1197,27 @@ fn k16_an_ambiguous_answer_is_not_measured() {
     let mut t = Connection::armed(config(10, 2, 3));
     t.run_until(at(12));
     t.machine.handle_segment(at(13));
+    assert_eq!(t.machine.stats().last_rtt, None);
+    assert_eq!(t.machine.stats().probes_answered, 1);
+}
+
+/// Who is heard while no probe could leave has answered none.
+#[test]
+fn k16_nobody_answers_what_did_not_leave() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.can_send = false;
+    t.run_until(at(12));
+    t.machine.handle_segment(at(13));
+    assert_eq!(t.machine.stats().probes_answered, 0);
+}
+
+/// An answer to a probe whose time was lost to a shorter interval is not measured.
+#[test]
+fn k16_a_lost_time_is_not_measured() {
+    let mut t = Connection::armed(config(10, 50, 2));
+    t.run_until(at(10));
+    t.machine.set_config(at(40), config(10, 20, 2));
+    t.machine.handle_segment(at(41));
     assert_eq!(t.machine.stats().last_rtt, None);
     assert_eq!(t.machine.stats().probes_answered, 1);
 }

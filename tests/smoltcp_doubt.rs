@@ -326,7 +326,7 @@ fn k2_a_late_acknowledgement_proves_nothing_damaged() {
 }
 
 /// On a connection whose numbers are not known, a segment that the stack refuses was nobody's, though
-/// it is answered (RFC 5961 5).
+/// it is answered (RFC 5961 5.2).
 #[test]
 fn what_the_stack_refuses_was_not_heard() {
     for (len, off) in [(0, 5000), (10, 5000), (400, 100_000)] {

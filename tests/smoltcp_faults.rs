@@ -312,6 +312,28 @@ fn lost_arp_reply_delays_the_probe() {
     }
 }
 
+/// An interval counts from when its probe has left: each probe for which the neighbour has to be
+/// asked delays the verdict by what the answer takes, and by no more.
+#[test]
+fn k5_questions_for_the_neighbour_delay_the_verdict_by_their_answers() {
+    const ROUND_TRIP: Duration = Duration::from_millis(20);
+    // smoltcp forgets a neighbour after 60 s.
+    for (interval, asked) in [(75, 9), (10, 2)] {
+        let mut t = Setup::default()
+            .ethernet()
+            .established(config(100, interval, 9));
+        t.silence_peer();
+        t.at(1000);
+        let events = t.events();
+        let Some((_, Event::TimedOut(verdict))) = events.last() else {
+            panic!("no verdict: {}", t.story());
+        };
+        assert_eq!((verdict.unanswered, verdict.unsent), (9, 0));
+        let in_time = Duration::from_secs(100 + 9 * interval);
+        assert_eq!(verdict.silent_for, in_time + asked * ROUND_TRIP);
+    }
+}
+
 /// K5: while one neighbour is missing, another connection's verdict is in time. (smoltcp limits
 /// the rate of its questions for all neighbours together.)
 #[test]

@@ -1,7 +1,7 @@
 //! Finding the TCP header in a frame.
 //!
 //! Wire bytes can be anything. What is not a whole TCP segment in a whole IP datagram is no
-//! [`TcpFrame`], and nobody's sign of life.
+//! [`TcpFrame`], and nobody's sign of life. An ICMP error is none, nor a reason to abort (MUST-56).
 //!
 //! Every frame of the interface comes through here, and most are not ours: so finding the
 //! four-tuple comes first and is inlined into the tap, and the rest of the header is read only

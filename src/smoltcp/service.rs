@@ -76,7 +76,8 @@ impl<const N: usize> Table<N> {
         }
         let changed = self.serve_timers(now, iface, device, sockets);
         if changed {
-            // The RST has to be out before the application can reuse the socket.
+            // The RST has to be out before the application can reuse the socket. Its number is SND.NXT,
+            // the only one at which the peer is sure to take it (RFC 5961 3.2).
             let table = Cell::new(Some(&mut *self));
             iface.poll_egress(now, &mut Tap::new(device, &table), sockets);
             self.follow_sockets(iface, sockets);

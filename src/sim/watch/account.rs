@@ -318,7 +318,7 @@ impl Account {
         else {
             return;
         };
-        // RFC 5961 5, without the allowance for old acknowledgements.
+        // RFC 5961 5.2, without the allowance for old acknowledgements.
         if is_after(una, ack) || is_after(ack, nxt) {
             return;
         }

@@ -1,0 +1,76 @@
+use super::*;
+use crate::tcb::SeqNumber;
+
+const QUIET: Tcb = Tcb {
+    snd_una: SeqNumber(1),
+    snd_nxt: SeqNumber(1),
+    rcv_nxt: SeqNumber(1),
+    rcv_wnd: 1,
+    timestamps: None,
+    unsent: false,
+};
+
+const fn at(seconds: u64) -> Instant {
+    Instant::from_millis(seconds * 1000)
+}
+
+fn config() -> Config {
+    Config::new(Duration::from_secs(10), Duration::from_secs(2), 2).unwrap()
+}
+
+/// A machine that has counted as far as it can.
+fn full() -> KeepAlive {
+    let mut machine = KeepAlive::new(config());
+    machine.counters = Counters {
+        probes_sent: u32::MAX,
+        probes_answered: u32::MAX,
+        unsent_attempts: u32::MAX,
+        verdicts: u32::MAX,
+        late_polls: u32::MAX,
+        last_rtt: None,
+    };
+    machine.enable(at(0));
+    machine
+}
+
+/// Counters stop at the last number there is: they neither wrap nor panic.
+#[test]
+fn k16_counters_stop_at_the_last_number() {
+    let mut machine = full();
+    machine.handle_timeout(at(100), &QUIET);
+    let probe = machine.poll_transmit(at(100), &QUIET).unwrap();
+    machine.handle_transmitted(at(100), probe);
+    machine.handle_segment(at(101));
+    machine.handle_timeout(at(111), &QUIET);
+    machine.handle_timeout(at(113), &QUIET);
+    machine.handle_timeout(at(115), &QUIET);
+    assert_eq!(machine.state(), State::TimedOut);
+    let stats = machine.stats();
+    assert_eq!(stats.last_rtt, Some(Duration::from_secs(1)));
+    assert_eq!(
+        stats,
+        Stats {
+            probes_sent: u32::MAX,
+            probes_answered: u32::MAX,
+            unsent_attempts: u32::MAX,
+            verdicts: u32::MAX,
+            late_polls: u32::MAX,
+            last_rtt: stats.last_rtt,
+        }
+    );
+}
+
+/// An answer that took longer than can be told is told as the longest that can.
+#[test]
+fn k16_a_round_trip_of_hours_is_told_as_71_minutes() {
+    let mut machine = KeepAlive::new(
+        Config::new(Duration::from_secs(10), Duration::from_secs(86_400), 2).unwrap(),
+    );
+    machine.enable(at(0));
+    machine.handle_timeout(at(10), &QUIET);
+    let probe = machine.poll_transmit(at(10), &QUIET).unwrap();
+    machine.handle_transmitted(at(10), probe);
+    machine.handle_segment(at(80_000));
+    let longest = Duration::from_micros(u64::from(u32::MAX) - 1);
+    assert_eq!(machine.stats().last_rtt, Some(longest));
+}
