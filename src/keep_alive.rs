@@ -777,6 +777,7 @@ impl KeepAlive {
     }
 
     /// When the attempt under way, or the wait for one, is over.
+    #[inline(never)]
     const fn attempt_due(&self) -> Instant {
         let interval = self.interval_micros;
         match self.phase {
@@ -790,6 +791,7 @@ impl KeepAlive {
     }
 
     /// When the user timeout strikes, if the peer owes us anything and there is one.
+    #[inline(never)]
     const fn debt_due(&self) -> Option<Instant> {
         match self.user_timeout_micros {
             Some(timeout) if self.flags.has(Flags::OWED) => {
@@ -947,6 +949,7 @@ impl KeepAlive {
     }
 
     /// What fell `due` was noticed more than an interval late.
+    #[inline(never)]
     const fn is_gap(&self, now: Instant, due: Instant) -> bool {
         now.micros_since(due) > self.interval_micros
     }
