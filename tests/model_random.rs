@@ -70,7 +70,7 @@ fn clock() -> impl Strategy<Value = Move> {
     prop_oneof![
         16 => Just(Move::ToDue(0)),
         2 => (-1..=1_i8).prop_map(Move::ToDue),
-        3 => (1..3_u8, -1..=1_i8).prop_map(|(intervals, micros)| Move::PastDue(intervals, micros)),
+        8 => (1..3_u8, -1..=1_i8).prop_map(|(intervals, micros)| Move::PastDue(intervals, micros)),
         4 => span().prop_map(Move::Forward),
         2 => span().prop_map(Move::Back),
         1 => any::<u64>().prop_map(Move::To),

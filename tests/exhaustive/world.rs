@@ -56,10 +56,12 @@ pub(crate) enum Step {
     Tick,
     /// The host polls.
     Serve,
+    /// The host only asks whether there is a probe to send.
+    AskForProbe,
     /// The host is asleep for so many ticks.
     Sleep(u64),
     /// The clock steps back by so many ticks.
-    StepBack(u64),
+    ClockBack(u64),
     /// An answer to a probe arrives, and perhaps it is late.
     Answered,
     /// A probe or the answer to it is lost.
@@ -160,10 +162,11 @@ impl World {
             .on_the_way
             .iter()
             .any(|left| self.now + 1 >= left + interval);
-        may(!self.is_due() && !(live && answer_is_urgent), Step::Tick);
+        let must_act = self.is_due() || (live && answer_is_urgent);
+        may(!must_act, Step::Tick);
         may(self.budget.sleeps > 0, Step::Sleep(4 * interval + 1));
         may(self.budget.sleeps > 0 && !live, Step::Sleep(interval + 1));
-        may(self.budget.steps_back > 0, Step::StepBack(3));
+        may(self.budget.steps_back > 0, Step::ClockBack(3));
         may(!self.on_the_way.is_empty(), Step::Answered);
         let may_lose = !self.on_the_way.is_empty() && self.budget.losses != Some(0);
         may(may_lose, Step::Lost);
@@ -172,6 +175,7 @@ impl World {
         may(alive && !live, Step::PeerDies);
         may(alive && !live, Step::PeerReboots);
         may(self.budget.writes > 0 && !self.outstanding, Step::Write);
+        may(self.outstanding, Step::AskForProbe);
         may(self.outstanding, Step::Retransmit);
         may(alive && self.outstanding, Step::Acknowledged);
         let may_fail = self.device_works && self.budget.device_failures > 0;
@@ -189,6 +193,11 @@ impl World {
         match step {
             Step::Tick => self.now += 1,
             Step::Serve => self.serve(),
+            Step::AskForProbe => {
+                let probe = self.machine.poll_transmit(now, &self.tcb());
+                assert!(probe.is_none(), "K3: a probe while busy");
+                self.note_events();
+            }
             Step::Sleep(by) => {
                 self.budget.sleeps -= 1;
                 self.now += by;
@@ -196,7 +205,7 @@ impl World {
                     self.on_the_way.clear();
                 }
             }
-            Step::StepBack(by) => {
+            Step::ClockBack(by) => {
                 self.budget.steps_back -= 1;
                 self.now -= by;
                 self.ledger.stepped_back();
@@ -360,13 +369,7 @@ impl World {
         } else {
             self.ledger.not_offered();
         }
-        let mut verdicts = 0;
-        while let Some(event) = self.machine.poll_event() {
-            if let Event::TimedOut(verdict) = event {
-                verdicts += 1;
-                self.ledger.given_up(self.now, verdict, self.outstanding);
-            }
-        }
+        let verdicts = self.note_events();
         assert!(verdicts <= 1, "K14: two verdicts");
         let next = self.machine.poll_timeout();
         assert!(
@@ -385,6 +388,18 @@ impl World {
             assert_eq!(self.machine.state(), State::TimedOut);
             self.comes_to_rest();
         }
+    }
+
+    /// How many of them are verdicts.
+    fn note_events(&mut self) -> u8 {
+        let mut verdicts = 0;
+        while let Some(event) = self.machine.poll_event() {
+            if let Event::TimedOut(verdict) = event {
+                verdicts += 1;
+                self.ledger.given_up(self.now, verdict, self.outstanding);
+            }
+        }
+        verdicts
     }
 
     /// K14, K1: nothing comes any more.
