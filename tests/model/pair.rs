@@ -67,8 +67,6 @@ impl Pair {
             Operation::ConfigureCount(count) => {
                 self.configure(with_count(self.model.config, *count));
             }
-            // Not compared: here the machine breaks K10, and brings the first probe forward.
-            Operation::Segment if self.model.is_before_enabling(now) => {}
             Operation::Segment => {
                 self.machine.handle_segment(at);
                 self.model.segment(now);

@@ -179,11 +179,6 @@ impl Model {
         }
     }
 
-    /// Nothing was heard since enabling, and the clock has stepped back to before that.
-    pub(crate) fn is_before_enabling(&self, now: u64) -> bool {
-        !self.is_idle() && self.heard.is_none() && now < self.silent_since
-    }
-
     /// K2, K7: an acceptable segment arrived.
     pub(crate) fn segment(&mut self, now: u64) {
         if matches!(self.waiting, Waiting::Over(_)) {
@@ -291,10 +286,9 @@ impl Model {
             self.look_while_busy(now);
             return None;
         }
-        // K4: "every 500 ms". Choice: counted from when it was wanted. They are counted in 32 bits,
-        // and end after 68 years.
-        let periods = (now.saturating_sub(since) / RETRY + 1).min(u64::from(u32::MAX));
-        let again = since.saturating_add(periods * RETRY);
+        // K4: "every 500 ms". Choice: counted from when it was wanted.
+        let periods = now.saturating_sub(since) / RETRY + 1;
+        let again = since.saturating_add(periods.saturating_mul(RETRY));
         self.waiting = Waiting::Leaving {
             since,
             until,
