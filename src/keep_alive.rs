@@ -86,7 +86,7 @@ enum Phase {
     /// For silence to last `idle`, and for `not_before`.
     Idle { not_before: Instant },
     /// For a probe to leave; it was wanted `since` then, and has been offered for `retries`
-    /// periods of [`RETRY_MICROS`].
+    /// periods of [`RETRY_MICROS`]. After 68 years it is offered only when somebody polls.
     Wanted { since: Instant, retries: u32 },
     /// For the answer to the probe that left `at` that moment.
     Sent { at: Instant },
@@ -284,7 +284,7 @@ pub struct Stats {
     pub unsent_attempts: u32,
     /// Verdicts.
     pub verdicts: u32,
-    /// Polls that came more than an interval later than was asked for.
+    /// Attempts and verdicts that fell due more than an interval before anyone looked.
     pub late_polls: u32,
     /// How long the last answer took, to the microsecond, up to 71 minutes. Measured when one
     /// probe alone was unanswered; with more, there is no telling which of them was answered
@@ -470,6 +470,7 @@ impl KeepAlive {
     /// Gets ready for a new connection: off, nothing heard, nothing to report. The configuration
     /// and the counters stay.
     pub fn reset(&mut self) {
+        self.last_heard = Instant::ZERO;
         self.phase = Phase::Off;
         self.unanswered = 0;
         self.unsent = 0;
@@ -610,7 +611,7 @@ impl KeepAlive {
             return None;
         }
         let due = match self.phase {
-            Phase::Wanted { since, retries } => earlier(
+            Phase::Wanted { since, retries } if retries < u32::MAX => earlier(
                 self.attempt_due(),
                 since.plus_micros(RETRY_MICROS.saturating_mul(retries as u64)),
             ),
@@ -888,7 +889,7 @@ impl KeepAlive {
     #[inline]
     fn stamp(&mut self, now: Instant) {
         // A clock that stepped back must not bring the deadline forward (K10).
-        if now > self.last_heard || !self.flags.has(Flags::HEARD) {
+        if now > self.last_heard {
             self.last_heard = now;
         }
         self.flags.set(Flags::HEARD);

@@ -832,6 +832,28 @@ fn k10_a_probe_that_leaves_while_the_clock_is_behind_has_its_interval() {
     assert_eq!(t.run_until(at(7)), [(at(7), Probe), (at(7), Suspect(1))]);
 }
 
+/// The first segment, heard after the clock has stepped back to before enabling, brings no deadline
+/// forward.
+#[test]
+fn k10_a_first_segment_before_enabling_brings_nothing_forward() {
+    let mut t = Connection::off(config(10, 2, 3));
+    t.machine.enable(at(100));
+    t.machine.handle_segment(at(50));
+    assert!(t.machine.poll_timeout() >= Some(at(110)));
+}
+
+/// However long a probe could not leave, the next offer is in the future.
+#[test]
+fn k13_an_offer_is_in_the_future_after_68_years() {
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    let mut t = Connection::armed(Config::new(secs(10), century, 2).unwrap());
+    t.can_send = false;
+    t.poll_at(at(10));
+    let now = at(10).saturating_add(century * 7 / 10);
+    t.poll_at(now);
+    assert!(t.machine.poll_timeout() > Some(now));
+}
+
 /// At both ends of time nothing overflows.
 #[test]
 fn k10_arithmetic_saturates_at_the_end_of_time() {

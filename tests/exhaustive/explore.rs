@@ -1,0 +1,108 @@
+//! Everything that can happen, in order of the number of steps it takes.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use super::world::{Setting, Step, World};
+
+/// What was explored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Explored {
+    pub(crate) states: usize,
+    pub(crate) transitions: usize,
+    pub(crate) verdicts: usize,
+    pub(crate) depth: usize,
+    /// Nothing new is further away.
+    pub(crate) complete: bool,
+}
+
+/// All states that can be reached in at most `depth` steps, each of them once.
+///
+/// A machine cannot be copied, so a state is kept as the steps that lead to it, and they are taken
+/// again where it is needed. Two ways lead to the same state if what they lead to reads the same
+/// (`World::key`). Of what it reads 64 bits are kept.
+pub(crate) fn explore(setting: Setting, depth: usize) -> Explored {
+    let hasher = BuildHasherDefault::<DefaultHasher>::new();
+    let mut known = HashSet::from([hasher.hash_one(World::new(setting).key())]);
+    let mut frontier = vec![Vec::new()];
+    let mut explored = Explored {
+        states: 1,
+        transitions: 0,
+        verdicts: 0,
+        depth: 0,
+        complete: false,
+    };
+    while !frontier.is_empty() && explored.depth < depth {
+        let mut next = Vec::new();
+        for path in &frontier {
+            for step in World::after(setting, path).steps() {
+                let mut longer = path.clone();
+                longer.push(step);
+                let _told = Told(&longer);
+                let world = World::after(setting, &longer);
+                explored.transitions += 1;
+                if known.insert(hasher.hash_one(world.key())) {
+                    explored.verdicts += usize::from(world.verdict().is_some());
+                    comes_to_a_good_end(setting, &longer);
+                    next.push(longer.clone());
+                }
+            }
+        }
+        explored.states += next.len();
+        explored.depth += 1;
+        frontier = next;
+    }
+    explored.complete = frontier.is_empty();
+    explored
+}
+
+fn comes_to_a_good_end(setting: Setting, path: &[Step]) {
+    World::after(setting, path).gives_up_a_dead_peer(true);
+    World::after(setting, path).gives_up_a_dead_peer(false);
+    World::after(setting, path).gives_up_by_the_user_timeout_alone();
+    World::after(setting, path).keeps_a_live_peer();
+}
+
+impl World {
+    fn after(setting: Setting, path: &[Step]) -> Self {
+        let mut world = Self::new(setting);
+        for step in path {
+            world.step(*step);
+        }
+        world
+    }
+}
+
+/// Tells the way to a failure.
+struct Told<'a>(&'a [Step]);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("on the way {:?}", self.0);
+        }
+    }
+}
+
+impl fmt::Display for Explored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            states,
+            transitions,
+            verdicts,
+            depth,
+            complete,
+        } = self;
+        let end = if *complete {
+            "all there are"
+        } else {
+            "more beyond"
+        };
+        write!(
+            f,
+            "{states:>8} states {transitions:>9} transitions {verdicts:>6} verdicts, depth \
+             {depth:>3}, {end}"
+        )
+    }
+}

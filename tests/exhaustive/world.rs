@@ -1,0 +1,512 @@
+//! One machine, its host, the network and the peer, and all that can happen to them next.
+
+use std::time::Duration;
+
+use tcp_keepalive::{Cause, Config, Event, Instant, KeepAlive, SeqNumber, State, Tcb, Verdict};
+
+use super::ledger::Ledger;
+
+/// Half a second: the period in which a probe that could not leave is offered again.
+const TICK_MICROS: u64 = 500_000;
+/// Far from the beginning of time, so that what is long past is.
+const START: u64 = 1_000;
+const MAX_ON_THE_WAY: usize = 2;
+
+/// In ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) idle: u64,
+    pub(crate) interval: u64,
+    pub(crate) count: u8,
+    pub(crate) user_timeout: Option<u64>,
+}
+
+/// How often each of these can still happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Budget {
+    /// `None` if there is no end to it.
+    pub(crate) losses: Option<u8>,
+    pub(crate) sleeps: u8,
+    pub(crate) steps_back: u8,
+    pub(crate) writes: u8,
+    pub(crate) device_failures: u8,
+    pub(crate) switches: u8,
+}
+
+/// Where the exploration begins, and what it is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) options: Options,
+    pub(crate) budget: Budget,
+    /// The peer lives, and answers in time; what is lost or slept over is all that is missing.
+    pub(crate) live: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Peer {
+    Alive,
+    Dead,
+    /// Knows nothing of the connection, and answers with a RST.
+    Rebooted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A tick passes on a host that is awake.
+    Tick,
+    /// The host polls.
+    Serve,
+    /// The host only asks whether there is a probe to send.
+    AskForProbe,
+    /// The host is asleep for so many ticks.
+    Sleep(u64),
+    /// The clock steps back by so many ticks.
+    ClockBack(u64),
+    /// An answer to a probe arrives, and perhaps it is late.
+    Answered,
+    /// A probe or the answer to it is lost.
+    Lost,
+    /// The peer says something of its own.
+    PeerSpeaks,
+    PeerDies,
+    PeerReboots,
+    /// Data is written, and leaves if it can.
+    Write,
+    Retransmit,
+    Acknowledged,
+    DeviceFails,
+    DeviceWorks,
+    Disable,
+    Enable,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    setting: Setting,
+    machine: KeepAlive,
+    now: u64,
+    /// The latest that the clock has shown.
+    top: u64,
+    peer: Peer,
+    /// When the probes left to which an answer may still come.
+    on_the_way: Vec<u64>,
+    outstanding: bool,
+    device_works: bool,
+    budget: Budget,
+    ledger: Ledger,
+    /// A RST has ended the connection.
+    ended: bool,
+}
+
+impl Options {
+    pub(crate) fn config(self) -> Config {
+        let config = Config::new(ticks(self.idle), ticks(self.interval), self.count).unwrap();
+        match self.user_timeout {
+            Some(timeout) => config.with_user_timeout(ticks(timeout)).unwrap(),
+            None => config,
+        }
+    }
+
+    pub(crate) fn probing(self) -> u64 {
+        self.interval * u64::from(self.count)
+    }
+
+    pub(crate) fn detection(self) -> u64 {
+        self.idle + self.probing()
+    }
+}
+
+fn ticks(number: u64) -> Duration {
+    Duration::from_micros(number * TICK_MICROS)
+}
+
+fn instant(tick: u64) -> Instant {
+    Instant::from_micros(tick * TICK_MICROS)
+}
+
+impl World {
+    /// An established connection, on which the peer was just heard.
+    pub(crate) fn new(setting: Setting) -> Self {
+        let mut machine = KeepAlive::new(setting.options.config());
+        machine.enable(instant(START));
+        machine.handle_segment(instant(START));
+        Self {
+            setting,
+            machine,
+            now: START,
+            top: START,
+            peer: Peer::Alive,
+            on_the_way: Vec::new(),
+            outstanding: false,
+            device_works: true,
+            budget: setting.budget,
+            ledger: Ledger::new(setting.options, START),
+            ended: false,
+        }
+    }
+
+    /// What can happen next.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        if self.is_over() {
+            return Vec::new();
+        }
+        let mut steps = vec![Step::Serve];
+        let mut may = |condition: bool, step: Step| {
+            if condition {
+                steps.push(step);
+            }
+        };
+        let Options { interval, .. } = self.setting.options;
+        let live = self.setting.live;
+        let answer_is_urgent = self
+            .on_the_way
+            .iter()
+            .any(|left| self.now + 1 >= left + interval);
+        let must_act = self.is_due() || (live && answer_is_urgent);
+        may(!must_act, Step::Tick);
+        may(self.budget.sleeps > 0, Step::Sleep(4 * interval + 1));
+        may(self.budget.sleeps > 0 && !live, Step::Sleep(interval + 1));
+        may(self.budget.steps_back > 0, Step::ClockBack(3));
+        may(!self.on_the_way.is_empty(), Step::Answered);
+        let may_lose = !self.on_the_way.is_empty() && self.budget.losses != Some(0);
+        may(may_lose, Step::Lost);
+        let alive = self.peer == Peer::Alive;
+        may(alive && !live, Step::PeerSpeaks);
+        may(alive && !live, Step::PeerDies);
+        may(alive && !live, Step::PeerReboots);
+        may(self.budget.writes > 0 && !self.outstanding, Step::Write);
+        may(self.outstanding, Step::AskForProbe);
+        may(self.outstanding, Step::Retransmit);
+        may(alive && self.outstanding, Step::Acknowledged);
+        let may_fail = self.device_works && self.budget.device_failures > 0;
+        may(may_fail, Step::DeviceFails);
+        may(!self.device_works, Step::DeviceWorks);
+        let off = self.machine.state() == State::Disabled;
+        may(!off && self.budget.switches > 0, Step::Disable);
+        may(off, Step::Enable);
+        steps
+    }
+
+    /// Lets it happen, and holds what the machine does against what it may do.
+    pub(crate) fn step(&mut self, step: Step) {
+        let now = instant(self.now);
+        match step {
+            Step::Tick => self.now += 1,
+            Step::Serve => self.serve(),
+            Step::AskForProbe => {
+                let probe = self.machine.poll_transmit(now, &self.tcb());
+                assert!(probe.is_none(), "K3: a probe while busy");
+                self.note_events();
+            }
+            Step::Sleep(by) => {
+                self.budget.sleeps -= 1;
+                self.now += by;
+                if self.setting.live {
+                    self.on_the_way.clear();
+                }
+            }
+            Step::ClockBack(by) => {
+                self.budget.steps_back -= 1;
+                self.now -= by;
+                self.ledger.stepped_back();
+            }
+            Step::Answered if self.peer == Peer::Rebooted => self.reset(),
+            Step::Answered => {
+                self.on_the_way.remove(0);
+                self.heard();
+            }
+            Step::Lost => {
+                self.budget.losses = self.budget.losses.map(|losses| losses - 1);
+                self.on_the_way.remove(0);
+            }
+            Step::PeerSpeaks => self.heard(),
+            Step::PeerDies => self.peer = Peer::Dead,
+            Step::PeerReboots => self.peer = Peer::Rebooted,
+            Step::Write => {
+                self.budget.writes -= 1;
+                self.outstanding = true;
+                self.send();
+            }
+            Step::Retransmit => self.send(),
+            Step::Acknowledged => {
+                self.outstanding = false;
+                self.heard();
+            }
+            Step::DeviceFails => {
+                self.budget.device_failures -= 1;
+                self.device_works = false;
+            }
+            Step::DeviceWorks => self.device_works = true,
+            Step::Disable => {
+                self.budget.switches -= 1;
+                self.machine.disable();
+                self.ledger.switched();
+                assert_eq!(self.machine.poll_timeout(), None, "K1");
+            }
+            Step::Enable => {
+                self.machine.enable(now);
+                self.ledger.switched();
+            }
+        }
+        self.top = self.top.max(self.now);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended || self.ledger.verdict.is_some()
+    }
+
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        self.ledger.verdict
+    }
+
+    /// All that decides what can follow, with times relative to now.
+    ///
+    /// Times so long past that nothing can depend on how long are one. The counters decide nothing.
+    pub(crate) fn key(&self) -> String {
+        let Self {
+            setting,
+            machine,
+            now,
+            top,
+            peer,
+            on_the_way,
+            outstanding,
+            device_works,
+            budget,
+            ledger,
+            ended,
+        } = self;
+        let Options {
+            interval,
+            user_timeout,
+            ..
+        } = setting.options;
+        let still_to_come = 3 * u64::from(budget.steps_back);
+        let long_past = setting.options.detection()
+            + user_timeout.unwrap_or(0)
+            + 2 * interval
+            + 1
+            + still_to_come;
+        let oldest = now - long_past;
+        let on_the_way: Vec<_> = on_the_way
+            .iter()
+            .map(|left| left.saturating_sub(oldest))
+            .collect();
+        let machine = format!("{machine:?}");
+        let (deciding, _counters) = machine.split_once(", counters: ").unwrap();
+        format!(
+            "{} {} {peer:?} {on_the_way:?} {outstanding} {device_works} {budget:?} {ended} {}",
+            relative(deciding, oldest),
+            top - now,
+            ledger.key(oldest),
+        )
+    }
+
+    fn is_due(&self) -> bool {
+        let due = self.machine.poll_timeout();
+        due.is_some_and(|due| due <= instant(self.now))
+    }
+
+    fn tcb(&self) -> Tcb {
+        Tcb {
+            snd_una: SeqNumber(100),
+            snd_nxt: SeqNumber(100 + u32::from(self.outstanding)),
+            rcv_nxt: SeqNumber(200),
+            rcv_wnd: 512,
+            timestamps: None,
+            unsent: false,
+        }
+    }
+
+    fn heard(&mut self) {
+        self.machine.handle_segment(instant(self.now));
+        self.ledger.heard(self.now);
+    }
+
+    fn send(&mut self) {
+        if self.device_works {
+            self.machine.handle_sent(instant(self.now));
+        } else {
+            self.machine.handle_blocked(instant(self.now));
+        }
+        if self.machine.state() != State::Disabled {
+            self.ledger.sent(self.now);
+        }
+    }
+
+    fn reset(&mut self) {
+        self.machine.reset();
+        self.ended = true;
+        assert_eq!(self.machine.state(), State::Disabled);
+        self.comes_to_rest();
+    }
+
+    fn serve(&mut self) {
+        let now = instant(self.now);
+        let before = (self.machine.state(), self.machine.poll_timeout());
+        let unsent_before = self.machine.stats().unsent_attempts;
+        if before.0 != State::Disabled {
+            self.ledger.seen(self.now, self.outstanding);
+        }
+        let spurious = !self.outstanding && before.1.is_none_or(|due| now < due);
+
+        self.machine.handle_timeout(now, &self.tcb());
+        if self.machine.stats().unsent_attempts != unsent_before {
+            self.ledger.unsent_attempt(self.now);
+        }
+        let probe = self.machine.poll_transmit(now, &self.tcb());
+        let offered = probe.is_some();
+        if let Some(probe) = probe {
+            assert!(!self.outstanding, "K3: a probe while busy");
+            self.ledger.offered(self.now);
+            if self.device_works {
+                self.machine.handle_transmitted(now, probe);
+                self.ledger.left(self.now);
+                if self.peer != Peer::Dead && self.on_the_way.len() < MAX_ON_THE_WAY {
+                    self.on_the_way.push(self.now);
+                }
+            }
+        } else {
+            self.ledger.not_offered();
+        }
+        let verdicts = self.note_events();
+        assert!(verdicts <= 1, "K14: two verdicts");
+        let next = self.machine.poll_timeout();
+        assert!(
+            next.is_none_or(|next| next > now),
+            "K13: {next:?} at {now:?}"
+        );
+        if spurious && !offered {
+            let after = self.machine.state();
+            assert_eq!(after, before.0, "K13: nothing was due");
+            assert!(
+                next >= before.1,
+                "K10: brought forward from {before:?} to {next:?}"
+            );
+        }
+        if verdicts == 1 {
+            assert_eq!(self.machine.state(), State::TimedOut);
+            self.comes_to_rest();
+        }
+    }
+
+    /// How many of them are verdicts.
+    fn note_events(&mut self) -> u8 {
+        let mut verdicts = 0;
+        while let Some(event) = self.machine.poll_event() {
+            if let Event::TimedOut(verdict) = event {
+                verdicts += 1;
+                self.ledger.given_up(self.now, verdict, self.outstanding);
+            }
+        }
+        verdicts
+    }
+
+    /// K14, K1: nothing comes any more.
+    fn comes_to_rest(&mut self) {
+        self.outstanding = false;
+        for later in [0, 1, self.setting.options.detection(), 100] {
+            let now = instant(self.now + later);
+            self.machine.handle_segment(now);
+            self.machine.handle_timeout(now, &self.tcb());
+            assert!(
+                self.machine.poll_transmit(now, &self.tcb()).is_none(),
+                "K14"
+            );
+            assert_eq!(self.machine.poll_event(), None, "K14: two verdicts");
+            assert_eq!(self.machine.poll_timeout(), None, "K14");
+        }
+    }
+}
+
+/// What has to come of a state in the end. Each of these uses the world up.
+impl World {
+    /// Nothing of the peer's arrives any more, nothing is outstanding, and the host is awake: the
+    /// peer is given up within the detection time, whether probes can leave or not.
+    pub(crate) fn gives_up_a_dead_peer(mut self, device_works: bool) {
+        if self.is_over() || self.outstanding || self.machine.state() == State::Disabled {
+            return;
+        }
+        self.peer = Peer::Dead;
+        self.device_works = device_works;
+        let limit = self.top + self.setting.options.detection();
+        while !self.is_over() {
+            assert!(self.now <= limit, "a dead peer is not given up: {self:?}");
+            self.serve_if_due();
+            self.now += 1;
+        }
+    }
+
+    /// Something is outstanding and sent again and again: the user timeout decides, and nothing
+    /// else does.
+    pub(crate) fn gives_up_by_the_user_timeout_alone(mut self) {
+        if self.is_over() || !self.outstanding || self.machine.state() == State::Disabled {
+            return;
+        }
+        self.peer = Peer::Dead;
+        self.device_works = true;
+        let limit = match self.setting.options.user_timeout {
+            Some(timeout) => self.top + timeout,
+            None => self.top + 3 * self.setting.options.detection(),
+        };
+        while self.now <= limit && !self.is_over() {
+            self.send();
+            self.serve_if_due();
+            self.now += 1;
+        }
+        let cause = self.verdict().map(|verdict| verdict.cause);
+        let expected = self
+            .setting
+            .options
+            .user_timeout
+            .map(|_| Cause::UserTimeout);
+        assert_eq!(cause, expected, "{self:?}");
+    }
+
+    /// The peer is alive and from now on everything arrives: once a probe has left, it is never
+    /// given up.
+    pub(crate) fn keeps_a_live_peer(mut self) {
+        if self.is_over() || self.outstanding {
+            return;
+        }
+        self.peer = Peer::Alive;
+        self.device_works = true;
+        self.on_the_way.clear();
+        let end = self.top + 3 * self.setting.options.detection();
+        let mut asked = false;
+        while self.now <= end {
+            self.serve_if_due();
+            if self.is_over() {
+                assert!(!asked, "a live peer is given up: {self:?}");
+                return;
+            }
+            while !self.on_the_way.is_empty() {
+                asked = true;
+                self.step(Step::Answered);
+            }
+            self.now += 1;
+        }
+    }
+
+    fn serve_if_due(&mut self) {
+        if self.is_due() {
+            self.serve();
+        }
+    }
+}
+
+/// `text`, with moments counted from `oldest`; what is older is as old.
+fn relative(text: &str, oldest: u64) -> String {
+    let mut pieces = text.split("Instant { micros: ");
+    let mut relative = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        let (micros, rest) = piece.split_once(' ').unwrap();
+        let since = micros
+            .parse::<u64>()
+            .unwrap()
+            .saturating_sub(oldest * TICK_MICROS);
+        relative.push_str(&since.to_string());
+        relative.push_str(rest);
+    }
+    relative
+}
