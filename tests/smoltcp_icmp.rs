@@ -1,5 +1,10 @@
 //! ICMP errors about the segments of a connection.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a helper of a test may fail as a test does"
+)]
+
 mod scenario;
 
 use scenario::{End, Scenario, Setup, config, established, s};
@@ -24,12 +29,13 @@ fn last_packet(t: &Scenario) -> Vec<u8> {
     ours.next().expect("something was sent").bytes.to_vec()
 }
 
-/// An ICMP error about `packet`, from where that was going to, with an IPv4 header in front.
+/// An ICMP error about `packet`, from where that was going to, with an IPv4 header in front. It
+/// quotes all of the packet: smoltcp refuses one that quotes less.
 fn ipv4_error(packet: &[u8], error: impl FnOnce(Ipv4Repr, &[u8]) -> Icmpv4Repr<'_>) -> Vec<u8> {
     let checksums = ChecksumCapabilities::default();
     let about = Ipv4Packet::new_checked(packet).expect("it is a packet");
     let header = Ipv4Repr::parse(&about, &checksums).expect("it was sent");
-    let icmp = error(header, &about.payload()[..8]);
+    let icmp = error(header, about.payload());
     let ip = Ipv4Repr {
         src_addr: header.dst_addr,
         dst_addr: header.src_addr,
@@ -44,7 +50,7 @@ fn ipv4_error(packet: &[u8], error: impl FnOnce(Ipv4Repr, &[u8]) -> Icmpv4Repr<'
         &mut Icmpv4Packet::new_unchecked(packet.payload_mut()),
         &checksums,
     );
-    let icmp = Icmpv4Packet::new_checked(packet.payload_mut()).expect("it is whole");
+    let icmp = Icmpv4Packet::new_checked(&*packet.payload_mut()).expect("it is whole");
     Icmpv4Repr::parse(&icmp, &checksums).expect("smoltcp understands it");
     bytes
 }
@@ -73,7 +79,7 @@ fn no_route(packet: &[u8]) -> Vec<u8> {
     let icmp = Icmpv6Repr::DstUnreachable {
         reason: Icmpv6DstUnreachable::NoRoute,
         header,
-        data: &about.payload()[..8],
+        data: about.payload(),
     };
     let ip = Ipv6Repr {
         src_addr: header.dst_addr,
@@ -91,7 +97,7 @@ fn no_route(packet: &[u8]) -> Vec<u8> {
         &mut Icmpv6Packet::new_unchecked(packet.payload_mut()),
         &checksums,
     );
-    let icmp = Icmpv6Packet::new_checked(packet.payload_mut()).expect("it is whole");
+    let icmp = Icmpv6Packet::new_checked(&*packet.payload_mut()).expect("it is whole");
     Icmpv6Repr::parse(&ip.src_addr, &ip.dst_addr, &icmp, &checksums)
         .expect("smoltcp understands it");
     bytes

@@ -11,7 +11,7 @@ const QUIET: Tcb = Tcb {
 };
 
 const fn at(seconds: u64) -> Instant {
-    Instant::from_millis(seconds * 1000)
+    Instant::from_millis(seconds.saturating_mul(1000))
 }
 
 fn config() -> Config {

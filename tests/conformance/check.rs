@@ -282,9 +282,8 @@ mod tests {
     /// A register in which everything is as it should be, K1 to K16 from the third line on, with
     /// `row` in place of the row of K1 and further rows below.
     fn register(first: &str, more: &str) -> String {
-        let rules: String = (2..=RULES)
-            .map(|number| format!("| K{number} | it | `a.rs`: `obey` | `obeyed` | met |\n"))
-            .collect();
+        let row = |number| format!("| K{number} | it | `a.rs`: `obey` | `obeyed` | met |\n");
+        let rules = (2..=RULES).map(row).collect::<Vec<_>>().concat();
         format!(
             "{HEADING}{first}\n{rules}\
              | MUST-5 | it | `a.rs`: `obey` | `obeyed` | met |\n\
@@ -297,7 +296,8 @@ mod tests {
             path: path.to_owned(),
             text,
         };
-        let rules: String = (1..=RULES).map(|number| format!(" K{number}")).collect();
+        let rule = |number| format!(" K{number}");
+        let rules = (1..=RULES).map(rule).collect::<Vec<_>>().concat();
         let obeys = format!("///{rules}, MUST-5 (RFC 9293 3.8.4).\npub fn obey() {{}}\n");
         vec![
             file("src/a.rs", format!("{obeys}{code}")),
