@@ -460,9 +460,6 @@ impl KeepAlive {
             self.flags.clear(Flags::OWED);
         }
         if is_attempt_due {
-            if let Phase::Sent { .. } = self.phase {
-                self.suspect();
-            }
             self.want(now);
         }
     }

@@ -7,7 +7,7 @@ mod scenario;
 
 use std::time::Duration;
 
-use scenario::{Scenario, Setup, config, established, ms, s, with_user_timeout};
+use scenario::{End, Scenario, Setup, config, established, ms, s, with_user_timeout};
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::sim::Manner;
 use tcp_keepalive::sim::wire::Segment;
@@ -211,34 +211,63 @@ fn closed_with_data_in_flight_plain_smoltcp_stalls() {
 /// over, and found when that is over once more.
 #[test]
 fn k11_closed_with_data_in_flight_a_dead_peer_is_found() {
-    let mut t = closed_with_data_in_flight();
-    t.silence_peer();
-    t.at(s(80) + ms(50));
+    for setup in [Setup::default(), Setup::default().ethernet()] {
+        let mut t = closed_with_data_in_flight(setup);
+        t.silence_peer();
+        t.at(s(80) + ms(100));
+        let events = t.events();
+        let (_, event) = *events.last().expect("there is a verdict");
+        assert!(
+            matches!(event, Event::TimedOut(verdict) if verdict.cause == Cause::UserTimeout),
+            "{}",
+            t.story()
+        );
+        t.is(Tcp::Closed);
+    }
+}
+
+/// K11: if its neighbour is gone too, nothing can ask; that lasts for another user timeout.
+#[test]
+fn k11_closed_with_data_in_flight_a_dead_neighbour_is_found() {
+    let mut t = closed_with_data_in_flight(Setup::default().ethernet());
+    t.cut();
+    t.at(s(80) + ms(100));
     let events = t.events();
-    let (_, event) = *events.last().expect("there is a verdict");
-    assert!(
-        matches!(event, Event::TimedOut(verdict) if verdict.cause == Cause::UserTimeout),
-        "{}",
-        t.story()
-    );
+    let (at, event) = *events.last().expect("there is a verdict");
+    assert!(matches!(event, Event::TimedOut(_)), "{}", t.story());
+    assert!(at > s(75), "{}", t.story());
     t.is(Tcp::Closed);
 }
 
-/// K11: a peer that lives is kept, and gets its data when it opens its window.
+/// K11: a peer that lives is kept, and gets its data when it opens its window; also if its neighbour
+/// address has to be found before it can be asked.
 #[test]
 fn k11_closed_with_data_in_flight_a_live_peer_is_kept() {
-    let mut t = closed_with_data_in_flight();
+    for setup in [Setup::default(), Setup::default().ethernet()] {
+        let mut t = closed_with_data_in_flight(setup);
+        t.at(1000).is(Tcp::Established);
+        assert_eq!(t.stats().verdicts, 0, "{}", t.story());
+        t.peer().window = 100;
+        t.at(1100);
+        assert_eq!(t.socket().send_queue(), 0, "{}", t.story());
+    }
+}
+
+/// K11: nor is it given up if the first questions for its address are lost.
+#[test]
+fn k11_closed_with_data_in_flight_a_lost_question_decides_nothing() {
+    let mut t = closed_with_data_in_flight(Setup::default().ethernet());
+    for _ in 0..3 {
+        t.drop_next(|from, kind| from == End::Us && kind.is_neighbor_query());
+    }
     t.at(1000).is(Tcp::Established);
     assert_eq!(t.stats().verdicts, 0, "{}", t.story());
-    t.peer().window = 100;
-    t.at(1100);
-    assert_eq!(t.socket().send_queue(), 0, "{}", t.story());
 }
 
 /// One octet is in flight when the peer closes its window, within a limit of 30 s.
-fn closed_with_data_in_flight() -> Scenario {
+fn closed_with_data_in_flight(setup: Setup) -> Scenario {
     let limit = Config::detect_within(Duration::from_secs(30)).expect("the limit is valid");
-    let mut t = established(limit);
+    let mut t = setup.established(limit);
     t.write(1);
     t.at(0);
     t.peer().window = 0;

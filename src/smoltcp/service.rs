@@ -19,6 +19,9 @@ use crate::{Flow, Instant, Probe, ProbePayload, SeqNumber, State, Tcb};
 /// smoltcp's retransmissions and window probes are at most this far apart (`RTTE_MAX_RTO`).
 const LONGEST_RETRANSMISSION_MICROS: u64 = 60_000_000;
 
+/// With nothing else due, what could not leave is tried again after this long (K4).
+const RETRY_MICROS: u64 = 500_000;
+
 /// smoltcp's default (`tcp::Socket::set_hop_limit`).
 const DEFAULT_HOP_LIMIT: u8 = 64;
 
@@ -290,7 +293,8 @@ impl<const N: usize> Table<N> {
         let Some(slot) = self.slots.get_mut(position) else {
             return false;
         };
-        let must_yield = slot.machine.is_wanting() && self.asking.yields(at);
+        let is_waiting = slot.machine.is_wanting() || slot.marks.has(Marks::REMINDING);
+        let must_yield = is_waiting && self.asking.yields(at);
         if let Some((probe, route)) = serve_timer(slot, socket, at, is_stalled)
             && !must_yield
             && !slot.marks.has(Marks::UNASKED)
@@ -335,6 +339,11 @@ impl<const N: usize> Table<N> {
         if left == Some(true) {
             debug!("keep-alive {}: probe sent", slot.handle);
             slot.machine.handle_transmitted(self.now, probe);
+            if slot.marks.has(Marks::REMINDING) {
+                // Now the peer was asked, and has the whole of the user timeout.
+                slot.marks.clear(Marks::REMINDING);
+                slot.machine.restart_debt(self.now);
+            }
         } else {
             debug!("keep-alive {}: probe could not leave", slot.handle);
         }
@@ -380,7 +389,11 @@ impl<const N: usize> Table<N> {
             if let Some(due) = machine.poll_timeout() {
                 self.wake_at = due.min(self.wake_at);
             }
-            self.is_urgent |= machine.is_wanting();
+            let is_reminding = marks.has(Marks::REMINDING);
+            if is_reminding {
+                self.wake_at = self.now.plus_micros(RETRY_MICROS).min(self.wake_at);
+            }
+            self.is_urgent |= machine.is_wanting() || is_reminding;
             self.is_learning |= marks.has(Marks::LEARNING);
             self.has_user_timeout |= machine.config().user_timeout().is_some();
         }
@@ -511,12 +524,14 @@ fn serve_timer(
     is_stalled: bool,
 ) -> Option<(Probe, Route)> {
     let is_due = slot.machine.poll_timeout().is_some_and(|due| due <= now);
-    if !is_due && !is_stalled && !slot.machine.is_wanting() {
+    let is_waiting = slot.machine.is_wanting() || slot.marks.has(Marks::REMINDING);
+    if !is_due && !is_stalled && !is_waiting {
         return None;
     }
     let is_busy = is_busy(socket);
     if !is_busy {
         slot.flow.handle_quiet();
+        slot.marks.clear(Marks::REMINDING);
     }
     let known = slot.flow.tcb(is_busy);
     let tcb = known.unwrap_or(unknown(is_busy));
@@ -529,6 +544,7 @@ fn serve_timer(
             && !is_stalled
             && is_reminder_due(slot, now)
         {
+            slot.machine.handle_timeout(now, &tcb);
             return Some((reminder(&tcb), route(socket)?));
         }
     }
@@ -564,23 +580,25 @@ fn note_unasked(slot: &mut Slot, now: Instant) {
             .machine
             .silent_since()
             .plus_micros(LONGEST_RETRANSMISSION_MICROS);
+        slot.marks.clear(Marks::REMINDING);
         slot.marks.set(Marks::DEBT_AHEAD);
         slot.machine.handle_blocked(asked_by.max(now));
     }
 }
 
 /// The user timeout strikes, and nothing has left that asks the peer for an answer: if smoltcp does
-/// not ask, we have to.
+/// not ask, we have to. Then it starts again, twice if need be: while nothing can leave, for want of
+/// the neighbour's address, and when the peer was asked.
 ///
 /// smoltcp 0.14 forgets to probe a window that closes while something is in flight, or sends probes
 /// without an octet, which nobody answers (RFC 9293 3.8.6.1 has them carry one).
 fn is_reminder_due(slot: &mut Slot, now: Instant) -> bool {
-    let is_due = slot.marks.has(Marks::DEBT_AHEAD) && slot.machine.is_debt_due(now);
-    if is_due {
+    if slot.marks.has(Marks::DEBT_AHEAD) && slot.machine.is_debt_due(now) {
         slot.marks.clear(Marks::DEBT_AHEAD);
+        slot.marks.set(Marks::REMINDING);
         slot.machine.restart_debt(now);
     }
-    is_due
+    slot.marks.has(Marks::REMINDING) && !slot.machine.is_debt_due(now)
 }
 
 /// A window probe of ours: it lies below all that is outstanding, so that it is answered whatever

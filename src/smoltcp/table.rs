@@ -84,6 +84,9 @@ impl Marks {
     pub(super) const RECONFIGURED: u16 = 1 << 10;
     /// The user timeout runs from a moment to come, at which a blocked retransmission is certain.
     pub(super) const DEBT_AHEAD: u16 = 1 << 9;
+    /// The user timeout has struck, and the peer is to be asked in the stack's stead before it decides.
+    /// What asks has not left yet.
+    pub(super) const REMINDING: u16 = 1 << 13;
 
     #[inline]
     pub(super) const fn has(self, mark: u16) -> bool {
@@ -539,12 +542,17 @@ impl<const N: usize> Table<N> {
         // The debt comes after the proof: an acknowledgement may carry data that starts one.
         if asks
             && let Some(Slot { machine, marks, .. }) = self.slots.get_mut(position)
-            && (machine.changes_debt(now) || marks.has(Marks::DEBT_AHEAD))
+            && (machine.changes_debt(now) || marks.has(Marks::DEBT_AHEAD | Marks::REMINDING))
         {
             machine.handle_sent(now);
             if marks.has(Marks::DEBT_AHEAD) {
                 marks.clear(Marks::DEBT_AHEAD);
                 machine.handle_unblocked(now);
+            }
+            if marks.has(Marks::REMINDING) {
+                // The stack has asked after all.
+                marks.clear(Marks::REMINDING);
+                machine.restart_debt(now);
             }
             if let Some(due) = machine.poll_timeout() {
                 self.wake_at = due.min(self.wake_at);

@@ -205,9 +205,6 @@ impl Model {
             self.owes_since = None;
         }
         if is_attempt_over {
-            if let Waiting::Answer { .. } = self.waiting {
-                self.suspect();
-            }
             self.want(now);
         }
     }
