@@ -37,6 +37,7 @@ pub async fn run(
     }
 }
 
+/// embassy's clock, in smoltcp's terms.
 #[expect(
     clippy::disallowed_methods,
     reason = "it is here that the clock is read"

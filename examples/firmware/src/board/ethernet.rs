@@ -44,9 +44,10 @@ impl Nic for Ethernet {
     }
 
     fn arm(&mut self) -> bool {
-        let is_idle = self.0.acknowledge();
+        let is_link_new = self.0.acknowledge();
         Interrupt::ETHERNET.unmask();
-        is_idle
+        // In this order: what comes before is seen here, and what comes after interrupts.
+        !is_link_new && !self.0.can_receive()
     }
 }
 

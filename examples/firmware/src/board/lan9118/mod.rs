@@ -136,9 +136,10 @@ impl Lan9118 {
         self.registers.read(Register::FreeRun)
     }
 
-    /// Takes note of what the device has interrupted for, so that it can interrupt again. `false`
-    /// if there is a frame that could be received at once.
+    /// Takes note of what the device has interrupted for, so that it can interrupt again. `true` if
+    /// the link is another one than before.
     pub fn acknowledge(&mut self) -> bool {
+        let was_link_up = self.is_link_up;
         let status = self.registers.read(Register::IntSts);
         if status & int::PHY != 0 {
             // What the PHY has to say is read first: reading it is what ends its interrupt.
@@ -156,7 +157,13 @@ impl Lan9118 {
             wanted |= int::TX_DATA_AVAILABLE;
         }
         self.registers.write(Register::IntEn, wanted);
-        !(self.has_received() && self.can_transmit())
+        self.is_link_up != was_link_up
+    }
+
+    /// Whether there is a frame that could be received at once.
+    #[must_use]
+    pub fn can_receive(&self) -> bool {
+        self.has_received() && self.can_transmit()
     }
 
     /// Sets the MAC to what the PHY has negotiated.
