@@ -1,6 +1,8 @@
 //! The firmware's client: it connects, idles, is cut off, and connects again.
 
+use std::net::TcpListener;
 use std::path::Path;
+use std::thread;
 
 use crate::capture::Capture;
 use crate::checks::{Checks, Stop, ensure};
@@ -8,7 +10,7 @@ use crate::lab::Namespace;
 use crate::machine::{Cable, Line, Machine};
 use crate::peer::{self, TAP};
 use crate::wire::Wire;
-use crate::{DETECTION, Files, IDLE, PATIENCE, TOLERANCE};
+use crate::{DETECTION, Files, IDLE, LATE, PATIENCE};
 
 /// The port of the kernel's end.
 const PORT: u16 = 7000;
@@ -34,25 +36,25 @@ pub(crate) fn lives_and_is_cut_off(image: &Path, files: &Files, checks: &mut Che
 /// The firmware's port, and the verdict.
 fn run(
     host: &Namespace,
-    listener: &std::net::TcpListener,
+    listener: &TcpListener,
     machine: &mut Machine,
     checks: &mut Checks,
 ) -> Result<(u16, Line), Stop> {
     let accepted = peer::accept(listener, PATIENCE);
     let (mut stream, port) = checks.require("it connects to its peer", accepted)?;
 
-    std::thread::sleep(2 * IDLE + IDLE / 2);
+    thread::sleep(2 * IDLE + IDLE / 2);
     let verdicts = machine.count(0, &["client", "TimedOut"]);
     let is_alive = ensure(verdicts == 0, || format!("{verdicts} verdicts"));
     checks.require("it idles, and a live peer is not given up", is_alive)?;
 
     let mark = machine.mark();
     peer::cut(host);
-    let limit = IDLE + DETECTION + TOLERANCE;
+    let limit = IDLE + DETECTION + LATE;
     let words = ["client: TimedOut", "unanswered: 3", "unsent: 0"];
     let verdict = machine.line(mark, &words, limit);
     let verdict = checks.require("the network is cut, and the log has a verdict", verdict)?;
-    let ended = machine.line(mark, &["client: ended, KeepAlive"], TOLERANCE);
+    let ended = machine.line(mark, &["client: ended, KeepAlive"], LATE);
     checks.require("the log says how the connection ended", ended)?;
 
     let was_reset = peer::was_reset(&mut stream);

@@ -37,8 +37,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const COUNT: u32 = 3;
 const DETECTION: Duration = Duration::from_secs(5);
 
-/// How late a machine with other things to do may make us.
-const TOLERANCE: Duration = Duration::from_millis(300);
+/// How late a machine with other things to do may make us: less than an interval, so that one probe
+/// more or less is told. Early is what nothing may be, but for the way through the log and the capture.
+const LATE: Duration = Duration::from_millis(900);
+const EARLY: Duration = Duration::from_millis(100);
+/// What is at once, on such a machine: less than it takes until the firmware wakes anyway.
+const AT_ONCE: Duration = Duration::from_millis(500);
 /// The longest that anything may take for which no time is claimed.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -2,6 +2,7 @@
 //! others. Meanwhile its own client finds nobody who listens.
 
 use std::net::TcpStream;
+use std::thread;
 use std::time::SystemTime;
 
 use crate::capture::Capture;
@@ -10,7 +11,7 @@ use crate::lab::Namespace;
 use crate::machine::{Cable, Machine};
 use crate::peer::{self, TAP};
 use crate::wire::Wire;
-use crate::{DETECTION, Files, PATIENCE, TOLERANCE};
+use crate::{DETECTION, Files, IDLE, LATE, PATIENCE};
 
 const SERVERS: usize = 4;
 /// The port of the firmware's end.
@@ -50,6 +51,9 @@ fn run(
     let mut clients = checks.require("four clients are served", clients)?;
     checks.require("a fifth is refused", peer::is_refused())?;
 
+    let probed = each_is_probed(machine);
+    checks.require("all four are idle, and probed", probed)?;
+    thread::sleep(IDLE / 4);
     let mark = machine.mark();
     peer::cut(host);
     let verdicts = each_server(machine, mark, &["TimedOut", "unanswered: 3", "unsent: 0"]);
@@ -80,6 +84,15 @@ fn four_clients() -> Result<[TcpStream; SERVERS], String> {
         .map_err(|clients: Vec<_>| format!("there are {}", clients.len()))
 }
 
+/// Once each of the servers has probed its client, nothing is under way.
+fn each_is_probed(machine: &mut Machine) -> Result<(), String> {
+    // The handle of the client's socket is 0.
+    (1..=SERVERS).try_for_each(|handle| {
+        let words = format!("keep-alive SocketHandle({handle}): probe sent");
+        machine.line(0, &[&words], PATIENCE).map(|_| ())
+    })
+}
+
 /// When each of the servers, by number, had a line with `words`.
 fn each_server(
     machine: &mut Machine,
@@ -90,7 +103,7 @@ fn each_server(
     for (number, time) in (1..).zip(&mut times) {
         let name = format!("server {number}: ");
         let words = [&[name.as_str()], words].concat();
-        *time = machine.line(mark, &words, DETECTION + TOLERANCE)?.at;
+        *time = machine.line(mark, &words, IDLE + DETECTION + LATE)?.at;
     }
     Ok(times)
 }

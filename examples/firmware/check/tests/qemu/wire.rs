@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::capture::Captured;
 use crate::checks::ensure;
-use crate::{COUNT, DETECTION, IDLE, INTERVAL, TOLERANCE};
+use crate::{AT_ONCE, COUNT, DETECTION, EARLY, IDLE, INTERVAL, LATE};
 
 pub(crate) struct Wire<'c> {
     segments: Vec<&'c Captured>,
@@ -75,7 +75,7 @@ impl<'c> Wire<'c> {
             let answer = later.next().ok_or("a probe was not answered")?;
             let delay = answer.at.saturating_sub(probe.at);
             ensure(
-                answer.is_keep_alive_ack && answer.len == 0 && delay < TOLERANCE,
+                answer.is_keep_alive_ack && answer.len == 0 && delay < AT_ONCE,
                 || format!("{answer:?} is no answer to {probe:?}"),
             )?;
         }
@@ -119,7 +119,8 @@ impl<'c> Wire<'c> {
 }
 
 fn is_near(actual: Duration, nominal: Duration, what: &str) -> Result<(), String> {
-    ensure(actual.abs_diff(nominal) <= TOLERANCE, || {
+    let window = nominal.saturating_sub(EARLY)..=nominal + LATE;
+    ensure(window.contains(&actual), || {
         format!("{what} at {actual:?}, not {nominal:?}")
     })
 }
