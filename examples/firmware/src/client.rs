@@ -10,7 +10,7 @@ use crate::report::{Name, Report};
 
 /// The longest that connecting may take. Keep-alive watches over connections, not over this.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The ports that are for this purpose (RFC 6335).
+/// The dynamic ports: nobody is registered for these.
 const FIRST_PORT: u16 = 49_152;
 const HELLO: &[u8] = b"hello from the firmware\n";
 
