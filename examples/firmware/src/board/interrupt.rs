@@ -17,7 +17,7 @@ pub enum Interrupt {
     ETHERNET = 13,
 }
 
-// SAFETY: these are their numbers (DAI0385, table 6-4), and they do not change.
+// SAFETY: these are their numbers (application note DAI0385), and they do not change.
 unsafe impl InterruptNumber for Interrupt {
     fn number(self) -> u16 {
         self as u16

@@ -2,7 +2,7 @@
 
 use crate::board::mmio::Mmio;
 
-/// Directly accessible registers (data sheet, chapter 5.3, and the FIFO ports of 5.1).
+/// Registers on the bus, and the ports of the FIFOs.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
 pub(super) enum Register {
@@ -24,7 +24,7 @@ pub(super) enum Register {
     MacCsrData = 0xa8,
 }
 
-/// Registers of the MAC, behind `MacCsrCmd` (chapter 5.4).
+/// Registers of the MAC, behind `MacCsrCmd`.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub(super) enum Mac {
@@ -35,7 +35,7 @@ pub(super) enum Mac {
     MiiData = 7,
 }
 
-/// Registers of the PHY, behind `Mac::MiiAccess` (chapter 5.5).
+/// Registers of the PHY, behind `Mac::MiiAccess`.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub(super) enum Phy {
