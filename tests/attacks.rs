@@ -420,3 +420,56 @@ fn memory_is_fixed_by_type() {
     let difference = size_of::<KeepAliveSet<64>>() - size_of::<KeepAliveSet<32>>();
     assert_eq!(difference.div_ceil(32), per_connection);
 }
+
+/// Octets that are damaged are not taken for the peer's because the stack answers another segment
+/// at the same moment.
+#[test]
+fn damaged_segment_is_not_proven_by_an_answer_to_another() {
+    let mut lan = Lan::new(patient());
+    lan.world[lan.server].behave(Manner::Silent);
+    let heard = lan.last_heard();
+    lan.world.run_for(secs(20)).unwrap();
+    lan.besiege(Attack::LongDamaged, 1, ms(1));
+    lan.besiege(Attack::HalfBlindSeq, 1, ms(1));
+    lan.world.run_for(secs(200)).unwrap();
+    let verdict = lan.verdict().unwrap();
+    assert_eq!(verdict.saturating_duration_since(heard), DETECTION);
+}
+
+/// Nor, on a connection whose numbers nobody has told yet, is a segment of which only the sequence
+/// number is right.
+#[test]
+fn unknown_numbers_are_not_taken_from_who_knows_half_of_them() {
+    for attack in [Attack::HalfBlindAck, Attack::KeepAlives, Attack::NoAck] {
+        let mut lan = Lan::connected_only();
+        lan.world[lan.server].behave(Manner::Silent);
+        let (device, handle) = (lan.device, lan.handle);
+        let host = &mut lan.world[device];
+        host.keep_alive.enable(handle, patient()).unwrap();
+        lan.world.wake(device).unwrap();
+        let enabled = lan.world.now();
+        lan.besiege(attack, 500, DETECTION);
+        lan.world.run_for(secs(200)).unwrap();
+        let verdict = lan.verdict().unwrap();
+        assert_eq!(
+            verdict.saturating_duration_since(enabled),
+            DETECTION,
+            "{attack:?}"
+        );
+    }
+}
+
+/// A number half way round from the right one is no more the peer's than any other.
+#[test]
+fn number_half_way_round_is_as_wrong_as_any() {
+    let mut lan = Lan::new(patient());
+    lan.world[lan.server].behave(Manner::Silent);
+    let heard = lan.last_heard();
+    lan.world.run_for(secs(20)).unwrap();
+    let mut segment = lan.genuine();
+    segment.ack = segment.ack.map(|ack| ack.wrapping_add(1 << 31));
+    lan.forge(&segment);
+    lan.world.run_for(secs(200)).unwrap();
+    let verdict = lan.verdict().unwrap();
+    assert_eq!(verdict.saturating_duration_since(heard), DETECTION);
+}
