@@ -149,7 +149,13 @@ impl Flow {
         if segment.rst || segment.syn || !self.known {
             return false;
         }
-        let ahead = segment.seq.wrapping_sub(self.rcv_nxt.0);
+        self.is_in_reach(segment.seq, ack)
+    }
+
+    /// Both numbers could be the peer's.
+    #[inline]
+    const fn is_in_reach(&self, seq: SeqNumber, ack: SeqNumber) -> bool {
+        let ahead = seq.wrapping_sub(self.rcv_nxt.0);
         // RFC 5961 5.2: "((SND.UNA - MAX.SND.WND) <= SEG.ACK <= SND.NXT)".
         let oldest_ack = self.snd_una.wrapping_sub(self.snd_reach.octets());
         self.rcv_reach.spans(ahead.0)
@@ -177,22 +183,22 @@ impl Flow {
     /// A segment arrived while the numbers are not known: whether it can be
     /// [believed](Self::has_proof), our stack's first acknowledgement tells.
     #[cfg(feature = "smoltcp")]
-    pub(crate) const fn hold(&mut self, segment: &Segment) {
+    pub(crate) const fn hold(&mut self, segment: &Segment, ack: SeqNumber) {
         if !self.known {
             self.rcv_nxt = segment.end();
+            self.snd_una = ack;
         }
     }
 
     /// Whether what our stack has acknowledged since `before` proves what was received: it is more.
-    /// If nothing was known before, what was [held](Self::hold) has to end within a window of it.
+    /// If nothing was known before, what was [held](Self::hold) is measured by it as any other.
     #[cfg(feature = "smoltcp")]
     #[inline]
     pub(crate) const fn has_proof(&self, before: &Self) -> bool {
-        let ahead = self.rcv_nxt.wrapping_sub(before.rcv_nxt.0);
         if before.known {
-            ahead.0 != 0
+            self.rcv_nxt.0 != before.rcv_nxt.0
         } else {
-            self.known && self.rcv_reach.spans(ahead.0)
+            self.known && self.is_in_reach(before.rcv_nxt, before.snd_una)
         }
     }
 

@@ -197,6 +197,8 @@ pub(super) struct Table<const N: usize> {
     pub(super) now: Instant,
     pub(super) link: Link,
     verifies_segment: bool,
+    /// The last segment of ours that was received is held: what the stack answers at once is of that.
+    holds_last: bool,
     device: DeviceProgress,
 }
 
@@ -228,6 +230,7 @@ impl<const N: usize> Table<N> {
             now: Instant::ZERO,
             link: Link::Unknown,
             verifies_segment: true,
+            holds_last: false,
             device: DeviceProgress {
                 refused: false,
                 sent: false,
@@ -414,6 +417,7 @@ impl<const N: usize> Table<N> {
 
     #[inline]
     fn handle_received_segment(&mut self, position: usize, tcp: &TcpFrame<'_>) {
+        self.holds_last = false;
         let (Some(slot), Some(segment)) = (self.slots.get_mut(position), tcp.segment()) else {
             return;
         };
@@ -438,6 +442,7 @@ impl<const N: usize> Table<N> {
                 && slot.hold_unproven(self.now)
             {
                 slot.flow.glance(&segment);
+                self.holds_last = true;
                 return;
             }
             if !tcp.is_segment_intact() {
@@ -464,10 +469,11 @@ impl<const N: usize> Table<N> {
         if self.verifies_segment && !tcp.is_segment_intact() {
             return;
         }
-        if let Some(slot) = self.slots.get_mut(position)
+        if let Some(ack) = segment.ack
+            && let Some(slot) = self.slots.get_mut(position)
             && slot.hold_unproven(self.now)
         {
-            slot.flow.hold(segment);
+            slot.flow.hold(segment, ack);
         }
     }
 
@@ -531,7 +537,7 @@ impl<const N: usize> Table<N> {
         let before = slot.flow;
         let asks = slot.flow.handle_sent(segment);
         if slot.marks.has(Marks::UNPROVEN) {
-            let is_answer = is_reply && before.is_known() && slot.unproven_since() == now;
+            let is_answer = is_reply && self.holds_last;
             if is_answer || slot.flow.has_proof(&before) {
                 self.handle_proof(position);
             } else if !before.is_known() {

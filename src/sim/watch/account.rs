@@ -319,7 +319,7 @@ impl Account {
             return;
         };
         // RFC 5961 5.2, without the allowance for old acknowledgements.
-        if is_after(una, ack) || is_after(ack, nxt) {
+        if ack.wrapping_sub(una) > nxt.wrapping_sub(una) {
             return;
         }
         self.snd_una = Some(ack);
@@ -352,7 +352,7 @@ impl Account {
         let reach = |octets: u32| octets.max(64).saturating_mul(3);
         let ahead = segment.seq.wrapping_sub(acknowledged).cast_signed();
         let oldest = una.wrapping_sub(reach(self.reach.send));
-        let is_ack_in_reach = !is_after(oldest, ack) && !is_after(ack, nxt);
+        let is_ack_in_reach = ack.wrapping_sub(oldest) <= nxt.wrapping_sub(oldest);
         ahead.unsigned_abs() <= reach(self.reach.receive) && is_ack_in_reach
     }
 
