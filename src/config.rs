@@ -165,7 +165,7 @@ impl Config {
     ///
     /// While the peer's window is zero, smoltcp asks it again at intervals that grow to a minute;
     /// time spent waiting to ask is not counted against the peer, so there the bound is the
-    /// longer of `limit` and 60 s plus two thirds of it. If `limit` is below 3 min, a single lost
+    /// longer of `limit` and 60 s plus `limit`. If `limit` is below 3 min, a single lost
     /// window probe can decide there; see [`Config::with_user_timeout`]. The same bound holds if the
     /// device or the gateway stops taking frames while something is in flight.
     ///

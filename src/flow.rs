@@ -278,7 +278,9 @@ impl Flow {
 
     /// Everything up to `snd_nxt` is acknowledged: the stack says so, whatever was seen here.
     pub const fn handle_quiet(&mut self) {
-        self.snd_una = self.snd_nxt;
+        if self.known {
+            self.snd_una = self.snd_nxt;
+        }
     }
 
     /// What a probe would be built from, once it is known. `unsent` says whether the stack has

@@ -7,12 +7,13 @@ mod scenario;
 
 use std::time::Duration;
 
-use scenario::{End, Scenario, Setup, config, established, ms, s, with_user_timeout};
+use scenario::{End, Scenario, Sent, Setup, config, established, ms, s, with_user_timeout};
+use smoltcp::phy::Medium;
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::sim::Manner;
 use tcp_keepalive::sim::wire::Segment;
 use tcp_keepalive::smoltcp::CloseReason;
-use tcp_keepalive::{Cause, Config, Event, State};
+use tcp_keepalive::{Cause, Config, Event, ProbePayload, State};
 
 /// A connection on which smoltcp's own keep-alive was set, of `seconds`, before ours is enabled.
 fn with_own_keep_alive(seconds: i64) -> Scenario {
@@ -264,6 +265,78 @@ fn k11_closed_with_data_in_flight_a_lost_question_decides_nothing() {
     assert_eq!(t.stats().verdicts, 0, "{}", t.story());
 }
 
+/// K11: nor if something else stalls at the very moment at which it is to be asked.
+#[test]
+fn k11_closed_with_data_in_flight_another_stall_decides_nothing() {
+    let mut t = closed_with_data_in_flight(Setup::default().connections(2));
+    t.at(s(70) + ms(19));
+    t.block_transmitter();
+    assert_eq!(t.socket_of(1).send_slice(b"x"), Ok(1));
+    t.wake();
+    t.at(s(70) + ms(25));
+    t.unblock_device();
+    t.at(1000).is(Tcp::Established);
+    assert_eq!(t.stats().verdicts, 0, "{}", t.story());
+}
+
+/// K11: nor on a connection that was enabled late, whose numbers are not known; but if nothing can
+/// reach it, it is.
+#[test]
+fn k11_closed_with_data_in_flight_unknown_numbers_decide_nothing() {
+    for setup in [Setup::default(), Setup::default().ethernet()] {
+        for is_cut in [false, true] {
+            let mut t = setup.clone().connected();
+            t.write(1);
+            t.at(0);
+            t.peer().window = 0;
+            t.peer_acks();
+            t.at(1);
+            let limit = Duration::from_secs(30);
+            t.enable(Config::detect_within(limit).expect("the limit is valid"));
+            t.at(2);
+            if is_cut {
+                t.cut();
+            }
+            t.at(1000);
+            let is_found = is_cut && setup.medium == Medium::Ethernet;
+            assert_eq!(t.stats().verdicts, u32::from(is_found), "{}", t.story());
+        }
+    }
+}
+
+/// K11: without its user timeout, a connection whose neighbour is gone is asked no more.
+#[test]
+fn k11_a_user_timeout_that_is_taken_away_asks_nothing() {
+    let mut t = closed_with_data_in_flight(Setup::default().ethernet());
+    t.cut();
+    t.at(72);
+    t.enable(config(10, 2, 3));
+    t.at(75);
+    let turns = t.turns();
+    t.at(400);
+    assert!(t.turns() - turns < 50, "{}", t.story());
+}
+
+/// K11: what asks carries the octet, if probes do.
+#[test]
+fn k11_what_asks_carries_the_octet_of_a_probe() {
+    for payload in [ProbePayload::Empty, ProbePayload::GarbageOctet] {
+        let limit = Config::detect_within(Duration::from_secs(30)).expect("the limit is valid");
+        let mut t = established(limit.with_payload(payload));
+        t.write(1);
+        t.at(0);
+        t.peer().window = 0;
+        t.peer_acks();
+        t.at(100);
+        let trace = t.trace();
+        let asks = |sent: &&Sent| sent.from == End::Us && sent.at > s(60) && sent.tcp().is_some();
+        let asked = trace.iter().find(asks).and_then(Sent::tcp);
+        let asked = asked.expect("it was asked");
+        assert_eq!(asked.payload.len(), payload as usize, "{}", t.story());
+        assert_eq!(t.stats().verdicts, 0, "{}", t.story());
+    }
+}
+
 /// One octet is in flight when the peer closes its window, within a limit of 30 s.
 fn closed_with_data_in_flight(setup: Setup) -> Scenario {
     let limit = Config::detect_within(Duration::from_secs(30)).expect("the limit is valid");
@@ -377,18 +450,36 @@ fn what_the_stack_refuses_was_not_heard() {
 /// Of all that comes until the numbers are known the last counts.
 #[test]
 fn k2_the_last_before_the_numbers_are_known_was_heard() {
-    let mut t = Setup::default().connected();
-    t.at(1);
-    t.enable(config(100, 2, 3));
-    t.at(8);
-    t.block_transmitter();
-    t.peer_says(10);
-    t.at(12);
-    t.peer_says(10);
-    t.at(13);
-    t.unblock_device();
-    t.at(14);
-    assert_eq!(t.last_heard(), Some(s(12) + ms(10)), "{}", t.story());
+    let options = config(100, 2, 3);
+    for options in [options, with_user_timeout(options, 50)] {
+        let mut t = Setup::default().connected();
+        t.at(1);
+        t.enable(options);
+        t.at(8);
+        t.block_transmitter();
+        t.peer_says(10);
+        t.at(12);
+        t.peer_says(10);
+        t.at(13);
+        t.unblock_device();
+        t.at(14);
+        assert_eq!(t.last_heard(), Some(s(12) + ms(10)), "{}", t.story());
+    }
+}
+
+/// Nor is it lost if it comes hours after enabling; then it counts from its acknowledgement.
+#[test]
+fn what_comes_hours_after_enabling_was_heard() {
+    for (hours, delay) in [(1, ms(0)), (3, ms(10))] {
+        let mut t = Setup::default().connected();
+        t.at(1);
+        t.enable(config(50_000, 75, 9));
+        let said = s(hours * 3600);
+        t.at(said);
+        t.peer_says(10);
+        t.at(said + s(1));
+        assert_eq!(t.last_heard(), Some(said + ms(10) + delay), "{}", t.story());
+    }
 }
 
 /// Nor was it if the first that is seen of the numbers is data that was written meanwhile.

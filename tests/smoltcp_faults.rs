@@ -153,8 +153,8 @@ fn data_in_flight_on_a_blocked_device_runs_into_the_user_timeout() {
     t.at(25).given_up(Cause::UserTimeout);
 }
 
-/// Data for which the window opens while nothing can be transmitted runs into the user timeout,
-/// a retransmission interval of smoltcp's later at the most.
+/// Data for which the window opens while nothing can be transmitted runs into the user timeout, a
+/// retransmission interval of smoltcp's later at the most, and once more for want of being asked.
 #[test]
 fn data_released_on_a_blocked_device_runs_into_the_user_timeout() {
     let mut t = established(with_user_timeout(config(10, 2, 3), 20));
@@ -168,10 +168,10 @@ fn data_released_on_a_blocked_device_runs_into_the_user_timeout() {
     t.peer().window = 100;
     t.peer_acks();
     t.until(s(30) + ms(10)).nothing();
-    t.at(91);
+    t.at(111);
     let (at, event) = *t.events().last().unwrap();
     assert!(matches!(event, Event::TimedOut(verdict) if verdict.cause == Cause::UserTimeout));
-    assert!(at <= s(90) + ms(10), "{at:?}");
+    assert!(at <= s(110) + ms(10), "{at:?}");
 }
 
 /// A FIN that cannot leave runs into the user timeout.
@@ -541,6 +541,17 @@ fn sleeper_with_new_options_asks_before_it_judges() {
         t.at(81).probe(4);
         t.at(82).alive();
     }
+}
+
+/// K8: two changes between two polls miss no more than one.
+#[test]
+fn new_options_twice_between_polls_miss_nothing() {
+    let mut t = established(config(10, 20, 2));
+    t.silence_peer();
+    t.at(10).probe(1).at(30).probe(2).at(35).nothing();
+    t.enable(config(10, 1, 2));
+    t.enable(config(10, 2, 2));
+    t.at(35).timed_out();
 }
 
 /// K8: without a gap they act at once.

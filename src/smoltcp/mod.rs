@@ -64,10 +64,11 @@
 //!   numbers. Switch that off before the connection is opened, or enable before. While it is set,
 //!   frames that pass `Interface::poll` directly are not made up for either.
 //! - A segment of more than 128 octets is believed once smoltcp has acknowledged it, and then counts
-//!   from when it arrived. Of several that one acknowledgement covers the last counts, if none was
-//!   more than a second before it.
+//!   from when it arrived; of several that one acknowledgement covers the last counts.
 //! - If the device, or the neighbour, stops taking frames while something is in flight, smoltcp's
-//!   next retransmission is up to a minute away, and the user timeout may be that much late.
+//!   next retransmission is up to a minute away, and the user timeout may be that much late; and by
+//!   itself once more if the peer has to be asked in smoltcp's stead, twice if its neighbour's address
+//!   has to be found first.
 //! - While the device cannot transmit, smoltcp keeps an aborted socket's RST, asks to be polled
 //!   at once, and [`poll_at`](KeepAliveSet::poll_at) here slows that down.
 

@@ -111,6 +111,9 @@ impl<const N: usize> Table<N> {
                 if slot.marks.has(Marks::RECONFIGURED) {
                     slot.marks.clear(Marks::RECONFIGURED);
                     slot.machine.rebase(now, is_late);
+                    if slot.machine.config().user_timeout().is_none() {
+                        slot.marks.clear(Marks::DEBT_AHEAD | Marks::REMINDING);
+                    }
                 }
                 moved |= follow(slot, socket, iface, now);
                 let learns = slot.marks.has(Marks::LEARNING);
@@ -301,6 +304,9 @@ impl<const N: usize> Table<N> {
         {
             self.send_probe(position, probe, &route, now, iface, device);
         }
+        if !must_yield && !is_stalled {
+            self.remind_blindly(position, socket, now, iface, device);
+        }
         let Some(slot) = self.slots.get_mut(position) else {
             return false;
         };
@@ -310,6 +316,27 @@ impl<const N: usize> Table<N> {
             socket.abort();
         }
         is_given_up
+    }
+
+    /// The peer is to be asked in the stack's stead, and the numbers are not known. If a segment could
+    /// leave, that is not held against it; if none can, the user timeout goes on.
+    fn remind_blindly<D: Device + ?Sized>(
+        &mut self,
+        position: usize,
+        socket: &tcp::Socket<'_>,
+        now: time::Instant,
+        iface: &mut Interface,
+        device: &mut D,
+    ) {
+        let is_blind = |slot: &Slot| slot.marks.has(Marks::REMINDING) && !slot.flow.is_known();
+        if self.slots.get(position).is_some_and(is_blind)
+            && self.could_send(position, now, iface, device, socket)
+            && let Some(slot) = self.slots.get_mut(position)
+        {
+            slot.marks.clear(Marks::REMINDING);
+            slot.marks.set(Marks::DEBT_AHEAD);
+            slot.machine.restart_debt(self.now);
+        }
     }
 
     fn send_probe<D: Device + ?Sized>(
@@ -531,7 +558,7 @@ fn serve_timer(
     let is_busy = is_busy(socket);
     if !is_busy {
         slot.flow.handle_quiet();
-        slot.marks.clear(Marks::REMINDING);
+        slot.marks.clear(Marks::DEBT_AHEAD | Marks::REMINDING);
     }
     let known = slot.flow.tcb(is_busy);
     let tcb = known.unwrap_or(unknown(is_busy));
@@ -540,12 +567,13 @@ fn serve_timer(
             note_blocked(slot, now);
         }
         note_unasked(slot, now);
-        if let Some(tcb) = known
+        if is_reminder_due(slot, now)
+            && let Some(tcb) = known
             && !is_stalled
-            && is_reminder_due(slot, now)
         {
             slot.machine.handle_timeout(now, &tcb);
-            return Some((reminder(&tcb), route(socket)?));
+            let reminder = reminder(&tcb, slot.machine.config().payload());
+            return Some((reminder, route(socket)?));
         }
     }
     slot.machine.handle_timeout(now, &tcb);
@@ -603,12 +631,12 @@ fn is_reminder_due(slot: &mut Slot, now: Instant) -> bool {
 
 /// A window probe of ours: it lies below all that is outstanding, so that it is answered whatever
 /// of that the peer has.
-fn reminder(tcb: &Tcb) -> Probe {
+fn reminder(tcb: &Tcb, payload: ProbePayload) -> Probe {
     let acknowledged = Tcb {
         snd_nxt: tcb.snd_una,
         ..*tcb
     };
-    Probe::new(&acknowledged, ProbePayload::Empty)
+    Probe::new(&acknowledged, payload)
 }
 
 /// Data or a FIN is queued or not acknowledged. The socket knows best: it has seen every

@@ -21,6 +21,10 @@ const VERIFIED_LEN: usize = 128;
 /// might come too late to save its sender. RFC 9293 3.8.6.3 allows it half a second.
 const PROOF_MICROS: u64 = 1_000_000;
 
+/// In place of how long after the peer was last heard a segment came, if that cannot be kept: then it
+/// counts from its acknowledgement.
+const TIME_LOST: u32 = u32::MAX;
+
 /// Everything that is known about one enabled handle.
 ///
 /// On a 32-bit, IPv4-only build what a received segment touches is the first 64 bytes: up to the
@@ -126,16 +130,20 @@ impl Slot {
         self.marks.has(Marks::UNPROVEN) && now.micros_since(self.unproven_since()) > PROOF_MICROS
     }
 
+    /// How long after the peer was last heard a segment comes now, in microseconds, if that is less
+    /// than 71 minutes.
+    fn time_to_hold(&self, now: Instant) -> Option<u32> {
+        let after = now.micros_since(self.machine.silent_since());
+        u32::try_from(after)
+            .ok()
+            .filter(|after| *after != TIME_LOST)
+    }
+
     /// Takes note of a segment that is believed once the stack has acknowledged it, however long
-    /// that takes: to answer, it may have to find the neighbour first. Returns whether the time can
-    /// be kept: only if the peer was heard in the 71 minutes before.
-    fn hold_unproven(&mut self, now: Instant) -> bool {
-        let Ok(after) = u32::try_from(now.micros_since(self.machine.silent_since())) else {
-            return false;
-        };
+    /// that takes: to answer, it may have to find the neighbour first.
+    fn hold_unproven(&mut self, after: u32) {
         self.unproven_after = after;
         self.marks.set(Marks::UNPROVEN);
-        true
     }
 
     fn unproven_since(&self) -> Instant {
@@ -254,11 +262,16 @@ impl<const N: usize> Table<N> {
             Ok(position) => {
                 if let Some(slot) = self.slots.get_mut(position) {
                     if slot.machine.config() != config {
-                        self.missed_after = slot.machine.missed_after().min(self.missed_after);
+                        if !slot.marks.has(Marks::RECONFIGURED) {
+                            self.missed_after = slot.machine.missed_after().min(self.missed_after);
+                        }
                         slot.machine.replace_config(config);
                         slot.marks.set(Marks::RECONFIGURED);
                     }
-                    slot.marks.clear(Marks::DROPPED);
+                    if slot.marks.has(Marks::DROPPED) {
+                        // What came meanwhile came before the silence that begins now.
+                        slot.marks.clear(Marks::DROPPED | Marks::UNPROVEN);
+                    }
                 }
                 true
             }
@@ -439,8 +452,9 @@ impl<const N: usize> Table<N> {
                 && self.now.plus_micros(PROOF_MICROS) < self.wake_at
                 && slot.flow.is_news(&segment)
                 && !slot.awaits_proof(self.now)
-                && slot.hold_unproven(self.now)
+                && let Some(after) = slot.time_to_hold(self.now)
             {
+                slot.hold_unproven(after);
                 slot.flow.glance(&segment);
                 self.holds_last = true;
                 return;
@@ -471,8 +485,9 @@ impl<const N: usize> Table<N> {
         }
         if let Some(ack) = segment.ack
             && let Some(slot) = self.slots.get_mut(position)
-            && slot.hold_unproven(self.now)
         {
+            let after = slot.time_to_hold(self.now).unwrap_or(TIME_LOST);
+            slot.hold_unproven(after);
             slot.flow.hold(segment, ack);
         }
     }
@@ -572,7 +587,11 @@ impl<const N: usize> Table<N> {
             return;
         };
         slot.marks.clear(Marks::UNPROVEN);
-        let arrived = slot.unproven_since();
+        let arrived = if slot.unproven_after == TIME_LOST {
+            self.now
+        } else {
+            slot.unproven_since().min(self.now)
+        };
         if slot.machine.is_unsettled() {
             self.heard_unsettled(position, arrived);
         } else {

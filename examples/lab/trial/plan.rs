@@ -232,7 +232,7 @@ impl Plan {
             (Traffic::Silent, _) | (_, None) => detection + drift + SLACK,
             // The user timeout runs from when smoltcp asks again, at the latest; and once more if
             // it is we who have to ask.
-            (_, Some(timeout)) => detection + drift + SLACK + timeout * 2 + RETRANSMISSION,
+            (_, Some(timeout)) => detection + drift + SLACK + timeout * 3 + RETRANSMISSION,
         }
     }
 

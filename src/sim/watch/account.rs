@@ -424,7 +424,7 @@ impl Account {
     /// A window probe of ours: just below all that is outstanding.
     pub(super) fn is_reminder(&self, segment: &Segment) -> bool {
         let below = self.snd_una.map(|una| una.wrapping_sub(1));
-        segment.payload.is_empty() && below == Some(segment.seq)
+        segment.payload.len() <= 1 && below == Some(segment.seq)
     }
 
     /// What the keep-alive has counted in this poll; nothing if nobody looked before.
