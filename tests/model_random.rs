@@ -6,13 +6,14 @@
 //! same comparison.
 
 mod model;
+mod settled;
 
 use model::operation::{Connection, Flight, Leaves, Move, Operation, Settings, Span};
 use model::pair::Pair;
 use proptest::collection::vec;
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::sample::select;
-use proptest::test_runner::RngSeed;
+use settled::settled;
 
 fn leaves() -> impl Strategy<Value = Leaves> {
     prop_oneof![
@@ -97,18 +98,6 @@ fn operation() -> impl Strategy<Value = Operation> {
         20 => leaves().prop_map(Operation::Poll),
         20 => clock().prop_map(Operation::Clock),
     ]
-}
-
-fn settled() -> ProptestConfig {
-    let given = ProptestConfig::default();
-    ProptestConfig {
-        failure_persistence: None,
-        rng_seed: match given.rng_seed {
-            RngSeed::Random => RngSeed::Fixed(9293),
-            seed @ RngSeed::Fixed(_) => seed,
-        },
-        ..given
-    }
 }
 
 proptest! {

@@ -10,12 +10,14 @@
 )]
 
 mod scenario;
+mod settled;
 
 use std::time::Duration;
 
 use proptest::collection::vec;
-use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
+use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 use scenario::{End, Scenario, Setup, Time, config, ms, s, with_user_timeout};
+use settled::settled;
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::socket::tcp::State as Tcp;
@@ -131,7 +133,7 @@ fn is_below(t: &Scenario, segment: &Segment) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(settled())]
 
     /// Whatever the two do, however long the host sleeps, a peer that answers is never given up,
     /// and nothing spins.

@@ -8,13 +8,15 @@
 )]
 
 mod scenario;
+mod settled;
 
 use std::time::Duration;
 
 use proptest::collection::vec;
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use scenario::setup::Opens;
 use scenario::{End, Scenario, Sent, Setup, Time, config, ms, s};
+use settled::settled;
 use smoltcp::phy::{Checksum, ChecksumCapabilities, Medium};
 use smoltcp::socket::tcp::State as Tcp;
 use tcp_keepalive::sim::timestamp_clock;
@@ -430,7 +432,7 @@ fn garbage_setup(bits: u8) -> Setup {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(settled())]
 
     /// Whatever arrives that is not the peer's, a dead peer is given up on time, and nothing
     /// panics.

@@ -11,11 +11,13 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
+mod settled;
 mod twins;
 
 use proptest::collection::vec;
 use proptest::option;
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use settled::settled;
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::time::Duration;
@@ -92,7 +94,7 @@ fn ending_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(settled())]
 
     /// Whatever arrives and whatever the application does, as long as nothing is due not one octet
     /// is different.
