@@ -77,7 +77,9 @@ pub fn set_alarm(micros: Option<u64>) {
     TIMERS.write(ALARM + register::INTERRUPT_CLEAR, 0);
     let Some(micros) = micros else { return };
     // The timer does not run down from 0. A tick more, since the current one has begun.
-    let ticks = micros.saturating_mul(u64::from(TICKS_PER_MICRO)) + 1;
+    let ticks = micros
+        .saturating_mul(u64::from(TICKS_PER_MICRO))
+        .saturating_add(1);
     let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
     TIMERS.write(ALARM + register::LOAD, ticks);
     TIMERS.write(

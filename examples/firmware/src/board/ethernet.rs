@@ -47,7 +47,7 @@ impl Nic for Ethernet {
         let is_link_new = self.0.acknowledge();
         Interrupt::ETHERNET.unmask();
         // In this order: what comes before is seen here, and what comes after interrupts.
-        !is_link_new && !self.0.can_receive()
+        !is_link_new && !self.0.can_receive() && !self.0.has_room_again()
     }
 }
 

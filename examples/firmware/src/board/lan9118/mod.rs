@@ -166,6 +166,12 @@ impl Lan9118 {
         self.has_received() && self.can_transmit()
     }
 
+    /// Whether a frame could be sent now that could not be before.
+    #[must_use]
+    pub fn has_room_again(&self) -> bool {
+        self.is_short_of_room && self.can_transmit()
+    }
+
     /// Sets the MAC to what the PHY has negotiated.
     fn look_for_link(&mut self) -> Result<(), StartError> {
         use registers::phy::{HUNDRED_FULL, HUNDRED_HALF, LINK, TEN_FULL};
