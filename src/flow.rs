@@ -149,13 +149,7 @@ impl Flow {
         if segment.rst || segment.syn || !self.known {
             return false;
         }
-        self.is_in_reach(segment.seq, ack)
-    }
-
-    /// Both numbers could be the peer's.
-    #[inline]
-    const fn is_in_reach(&self, seq: SeqNumber, ack: SeqNumber) -> bool {
-        let ahead = seq.wrapping_sub(self.rcv_nxt.0);
+        let ahead = segment.seq.wrapping_sub(self.rcv_nxt.0);
         // RFC 5961 5.2: "((SND.UNA - MAX.SND.WND) <= SEG.ACK <= SND.NXT)".
         let oldest_ack = self.snd_una.wrapping_sub(self.snd_reach.octets());
         self.rcv_reach.spans(ahead.0)
@@ -198,8 +192,24 @@ impl Flow {
         if before.known {
             self.rcv_nxt.0 != before.rcv_nxt.0
         } else {
-            self.known && self.is_in_reach(before.rcv_nxt, before.snd_una)
+            self.accepts_held(before)
         }
+    }
+
+    #[cfg(feature = "smoltcp")]
+    #[cold]
+    #[inline(never)]
+    const fn accepts_held(&self, before: &Self) -> bool {
+        self.is_acceptable(&Segment {
+            seq: before.rcv_nxt,
+            ack: Some(before.snd_una),
+            window: 0,
+            len: 0,
+            syn: false,
+            fin: false,
+            rst: false,
+            timestamps: None,
+        })
     }
 
     /// An acceptable segment arrived whose checksum is not known. That the peer's window is
