@@ -317,9 +317,14 @@ impl Model {
             self.look_while_busy(now);
             return None;
         }
-        // K4: "every 500 ms". Choice: counted from when it was wanted.
+        // K4: "every 500 ms". Choice: counted from when it was wanted, and for 68 years
+        // only.
         let periods = now.saturating_sub(since) / RETRY + 1;
-        let again = since.saturating_add(periods.saturating_mul(RETRY));
+        let again = if periods < u64::from(u32::MAX) {
+            since.saturating_add(periods.saturating_mul(RETRY))
+        } else {
+            u64::MAX
+        };
         self.waiting = Waiting::Leaving {
             since,
             until,
