@@ -36,6 +36,8 @@ pub struct Setup {
     pub passive: bool,
     /// They have sockets of all kinds.
     pub all_kinds: bool,
+    /// smoltcp holds back acknowledgements, as it does unless told otherwise.
+    pub delays_acks: bool,
 }
 
 impl Setup {
@@ -51,6 +53,7 @@ impl Setup {
             timestamps: bits & 4 != 0,
             passive: bits & 8 != 0,
             all_kinds: bits & 16 == 0,
+            delays_acks: true,
         }
     }
 
@@ -125,6 +128,9 @@ impl Station {
             let mut socket = tcp::Socket::new(buffer(), buffer());
             if setup.timestamps {
                 socket.set_tsval_generator(Some(sim::timestamp_clock));
+            }
+            if !setup.delays_acks {
+                socket.set_ack_delay(None);
             }
             sockets.add(socket)
         });
