@@ -4,7 +4,7 @@
 //! On Ethernet and IP media, IPv4 and IPv6, with sockets of every other kind beside the connection.
 //! Then the peer falls silent, and within the detection time the connection has to be gone.
 //!
-//! `scripts/fuzz`, or `cargo fuzz run -s none flow_and_tap`
+//! `scripts/fuzz`, or `cargo fuzz run --no-cfg-fuzzing -s none flow_and_tap`
 
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! Whatever is done to the machine and in whichever order, it does what its rules say: the
 //! comparison that `tests/model_random.rs` makes, with operations that a fuzzer has thought up.
 //!
-//! `scripts/fuzz`, or `cargo fuzz run -s none machine`
+//! `scripts/fuzz`, or `cargo fuzz run --no-cfg-fuzzing -s none machine`
 
 #![no_main]
 

@@ -3,7 +3,7 @@
 //! what does not hold ends the run. In the end all heals, and then the peer dies: it has to be
 //! given up within a bound.
 //!
-//! `scripts/fuzz`, or `cargo fuzz run -s none worlds`
+//! `scripts/fuzz`, or `cargo fuzz run --no-cfg-fuzzing -s none worlds`
 
 #![no_main]
 
