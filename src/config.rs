@@ -34,7 +34,7 @@ const SECOND_MICROS: u64 = 1_000_000;
 ///
 /// - `count * interval` should be longer than a round trip plus the time a peer may hold back
 ///   answers: challenge ACKs are rate limited (RFC 5961 7), once per 500 ms in Linux and gVisor,
-///   once per second in smoltcp.
+///   once per second in smoltcp unless the probe carries an octet.
 /// - To keep a NAT or load balancer from forgetting the connection, `idle` must be below its
 ///   timeout: at least 2 h 4 min by RFC 5382, 350 s and 4 min in two large clouds.
 /// - The keep-alive decides only while nothing is in flight. An application that may be writing
@@ -207,7 +207,8 @@ impl Config {
     /// What the peer is asked during that time is up to the stack, and so is how often. smoltcp
     /// sends lost data again after 1 s, 3 s, 7 s and so on, and window probes up to a minute
     /// apart: with a `timeout` below that, one lost segment decides. Where a live peer may keep
-    /// its window closed for long, choose at least two minutes.
+    /// its window closed for long, choose at least two minutes. On an Ethernet the time to find the
+    /// neighbour counts too.
     ///
     /// # Errors
     ///
@@ -354,6 +355,12 @@ mod tests {
         );
         assert_eq!(Config::redis(Duration::from_micros(u64::MAX)), too_long);
         assert_eq!(Config::detect_within(Duration::MAX), too_long);
+        let limit = Duration::from_micros(LONGEST_MICROS);
+        assert!(Config::detect_within(limit).is_ok());
+        assert_eq!(
+            Config::detect_within(limit + Duration::from_nanos(1)),
+            too_long
+        );
 
         let timeout = Duration::from_micros(LONGEST_MICROS);
         assert_eq!(
@@ -367,6 +374,20 @@ mod tests {
             Config::DEFAULT.with_user_timeout(timeout + Duration::from_nanos(1)),
             too_long
         );
+    }
+
+    /// What is wrong can be told to a person.
+    #[test]
+    fn errors_say_what_is_wrong() {
+        for (error, said) in [
+            (ConfigError::CountTooSmall, "the count must be at least 2"),
+            (ConfigError::ZeroDuration, "a duration is zero"),
+            (ConfigError::TooLong, "exceeds i64::MAX microseconds"),
+            (ConfigError::LimitTooShort, "in under 6 s"),
+        ] {
+            let text = std::format!("{error}");
+            assert!(text.contains(said), "{text}");
+        }
     }
 
     /// MUST-28: the default is what the standard and Linux say, and so is each preset.

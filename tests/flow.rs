@@ -98,8 +98,13 @@ fn k11_what_asks_for_an_answer() {
         !flow.handle_sent(&ours(SND.wrapping_sub(1), 1)),
         "a probe with an octet"
     );
+    assert!(flow.handle_sent(&ours(SND, 1)), "an octet");
     assert!(flow.handle_sent(&ours(SND, 10)), "data");
     assert!(flow.handle_sent(&ours(SND, 5)), "a retransmission");
+    assert!(
+        !flow.handle_sent(&ours(SeqNumber(110), 0)),
+        "an acknowledgement behind data"
+    );
     let fin = Segment {
         fin: true,
         ..ours(SeqNumber(110), 0)
@@ -110,6 +115,19 @@ fn k11_what_asks_for_an_answer() {
         ..ours(SeqNumber(111), 0)
     };
     assert!(!flow.handle_sent(&rst), "a RST");
+}
+
+/// What we expect next is what the stack acknowledged last.
+#[test]
+fn what_was_acknowledged_last_is_expected_next() {
+    let mut flow = quiet();
+    assert_eq!(flow.rcv_nxt(), Some(RCV));
+    let later = Segment {
+        ack: Some(SeqNumber(950)),
+        ..ours(SND, 0)
+    };
+    flow.handle_sent(&later);
+    assert_eq!(flow.rcv_nxt(), Some(SeqNumber(950)));
 }
 
 /// A retransmission does not move SND.NXT back, and a probe does not move it at all.

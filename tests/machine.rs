@@ -739,6 +739,21 @@ fn k9_an_answer_ends_the_round_that_was_spared() {
     assert_eq!(t.poll_at(at(200)), []);
 }
 
+/// What was missed under an old configuration is spared under the new one, and that was the once.
+#[test]
+fn k9_a_missed_user_timeout_that_a_new_configuration_spares_is_spared_once() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 5));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    t.machine
+        .set_config(at(60), with_user_timeout(config(100, 2, 3), 7));
+    t.machine.handle_sent(at(61));
+    assert_eq!(
+        t.poll_at(at(90)),
+        [(at(90), TimedOut(verdict(Cause::UserTimeout, 90, 0, 0)))]
+    );
+}
+
 /// Retransmissions put a missed user timeout off once, however long the host sleeps in between.
 #[test]
 fn k9_retransmissions_put_the_user_timeout_off_once() {
@@ -1233,15 +1248,31 @@ fn k16_nobody_answers_what_did_not_leave() {
     assert_eq!(t.machine.stats().probes_answered, 0);
 }
 
-/// An answer to a probe whose time was lost to a shorter interval is not measured.
+/// An answer to a probe whose time was lost to a shorter interval is not measured; one whose time
+/// that interval still reaches is.
 #[test]
 fn k16_a_lost_time_is_not_measured() {
-    let mut t = Connection::armed(config(10, 50, 2));
-    t.run_until(at(10));
-    t.machine.set_config(at(40), config(10, 20, 2));
-    t.machine.handle_segment(at(41));
-    assert_eq!(t.machine.stats().last_rtt, None);
-    assert_eq!(t.machine.stats().probes_answered, 1);
+    for (interval, rtt) in [(29, None), (30, Some(secs(31)))] {
+        let mut t = Connection::armed(config(10, 50, 2));
+        t.run_until(at(10));
+        t.machine.set_config(at(40), config(10, interval, 2));
+        t.machine.handle_segment(at(41));
+        assert_eq!(t.machine.stats().last_rtt, rtt);
+        assert_eq!(t.machine.stats().probes_answered, 1);
+    }
+}
+
+/// A verdict can be told to a person.
+#[test]
+fn a_verdict_says_why() {
+    assert_eq!(
+        verdict(Cause::KeepAlive, 7875, 8, 1).to_string(),
+        "keep-alive: silent for 7875s, 8 probes unanswered, 1 unsent"
+    );
+    assert_eq!(
+        verdict(Cause::UserTimeout, 5, 0, 0).to_string(),
+        "user timeout: silent for 5s, 0 probes unanswered, 0 unsent"
+    );
 }
 
 /// Whatever the order of calls and whatever the clock does, there is no panic, no deadline left
