@@ -44,8 +44,8 @@ const RETRY_MICROS: u64 = 500_000;
 /// - **K7** Any acceptable segment before the verdict ends the probing.
 /// - **K9** A verdict that fell due while nobody polled (the host slept) is not given: one more
 ///   probe is sent first.
-/// - **K10** A clock that steps back brings no deadline forward; until it has caught up, nothing
-///   falls due.
+/// - **K10** A clock that steps back brings no deadline forward: what is waited for falls due when
+///   the clock has caught up.
 /// - **K11** While something is outstanding the optional user timeout decides, not the count.
 /// - **K14** A verdict is reported once, and is final until [`reset`](Self::reset).
 ///
