@@ -235,6 +235,27 @@ fn e6_blocked_device_neither_spins_nor_delays_the_verdict() {
     assert!(t.worst_idle_turns() <= 1);
 }
 
+/// E6: what the stack wants is put off by 10 ms at first, by twice as much each time up to 500, and by
+/// 10 again once the device has taken something.
+#[test]
+fn e6_loop_is_slowed_down_by_degrees_and_anew() {
+    let mut t = established(config(100, 2, 3));
+    t.at(5).nothing();
+    for start in [6, 16] {
+        t.block_device();
+        t.write(1);
+        let mut now = s(start);
+        for wait in [10, 20, 40, 80, 160, 320, 500, 500] {
+            t.one_turn_at(now);
+            assert_eq!(t.poll_at(), Some(now + ms(wait)));
+            now = now + ms(wait);
+        }
+        t.unblock_device();
+        t.now().data(1);
+        t.at(s(start + 8)).nothing();
+    }
+}
+
 /// E6: a probe that is waiting for the device holds up nobody else's verdict.
 #[test]
 fn e6_blocked_device_stops_nobody_elses_timer() {

@@ -831,10 +831,10 @@ fn a_full_set_refuses() {
     assert_eq!(keep_alive.state(second), None);
     keep_alive.disable(first);
     assert_eq!(keep_alive.enable(second, Config::DEFAULT), Ok(()));
-    assert_eq!(
-        keep_alive.enable(first, Config::DEFAULT),
-        Err(EnableError::Full)
-    );
+    let refused = keep_alive.enable(first, Config::DEFAULT);
+    assert_eq!(refused, Err(EnableError::Full));
+    let said = refused.unwrap_err().to_string();
+    assert_eq!(said, "all places of the keep-alive set are taken");
 }
 
 /// A set without places refuses everything, and polls the interface all the same.

@@ -14,9 +14,10 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpAddress, IpCidr, Ipv4Address};
+use tcp_keepalive::sim::wire::{Kind, Query, Segment};
 use tcp_keepalive::sim::{Conditions, Host, Id, Mappings, Nat, Peer, Switch, World};
 use tcp_keepalive::smoltcp::CloseReason;
-use tcp_keepalive::{Config, State};
+use tcp_keepalive::{Config, Instant, State};
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -93,6 +94,31 @@ impl Lan {
             .state(self.handles[index])
     }
 
+    /// When the device asked for the address of that neighbour.
+    fn questions_for(&self, last: u8) -> Vec<Instant> {
+        let frames = self.world.trace().frames();
+        let asked = frames.filter(|sent| {
+            let is_for = |query: &Query| query.target == address(last);
+            sent.from == self.device.into()
+                && matches!(&sent.kind, Kind::NeighborQuery(query) if is_for(query))
+        });
+        asked.map(|sent| sent.at).collect()
+    }
+
+    /// When the device sent an empty segment to that neighbour.
+    fn acks_to(&self, last: u8) -> Vec<Instant> {
+        let frames = self.world.trace().frames();
+        let sent = frames.filter(|sent| {
+            let is_to = |segment: &Segment| segment.dst_addr == address(last);
+            sent.from == self.device.into()
+                && sent
+                    .kind
+                    .tcp()
+                    .is_some_and(|segment| is_to(segment) && segment.is_pure_ack())
+        });
+        sent.map(|sent| sent.at).collect()
+    }
+
     fn is_given_up(&self, index: usize) -> bool {
         let reason = self.world[self.device]
             .keep_alive
@@ -146,13 +172,44 @@ fn waiting_rst_does_not_starve_probes() {
     assert!(lan.is_open(1) && lan.state(1) == Some(State::Armed));
 }
 
-/// An application's connection to a host that is dead does not starve the probes of others.
+/// An application's connection to a host that is dead does not starve the probes of others: once the
+/// neighbour has answered they leave, whoever may ask next.
 #[test]
 fn waiting_syn_does_not_starve_probes() {
     let mut lan = Lan::with_peers(1);
     lan.connect(77);
     lan.world.run_for(secs(3600)).unwrap();
     assert!(lan.is_open(0) && lan.state(0) == Some(State::Armed));
+    let questions = lan.questions_for(2);
+    let probes = lan.acks_to(2);
+    // The first of each are of the handshake.
+    let pairs = questions.iter().zip(&probes).skip(1);
+    assert!(pairs.len() > 20 && questions.len() == probes.len());
+    for (question, probe) in pairs {
+        // Over two wires, and back.
+        assert_eq!(
+            probe.saturating_duration_since(*question),
+            Duration::from_millis(4)
+        );
+    }
+}
+
+/// Nobody is asked for on behalf of a connection that has nothing to send.
+#[test]
+fn who_is_not_due_is_not_asked_for() {
+    let mut lan = Lan::with_peers(2);
+    let patient = Config::new(secs(7200), secs(75), 9).unwrap();
+    let (device, handle) = (lan.device, lan.handles[1]);
+    lan.world[device]
+        .keep_alive
+        .enable(handle, patient)
+        .unwrap();
+    lan.world.crash(lan.peers[0]).unwrap();
+    lan.connect(77);
+    let before = lan.questions_for(3).len();
+    lan.world.run_for(secs(600)).unwrap();
+    assert!(lan.is_given_up(0) && lan.questions_for(2).len() > 5);
+    assert_eq!(lan.questions_for(3).len(), before);
 }
 
 /// While dead neighbours are being probed, the application reaches one that is alive.
