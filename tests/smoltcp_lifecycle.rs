@@ -584,6 +584,24 @@ fn aborted_in_fin_wait_2() {
     assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
 }
 
+/// The same if no RST could leave: one FIN is no close.
+#[test]
+fn aborted_after_one_fin_without_a_word() {
+    for peer_closes in [true, false] {
+        let mut t = established(config(10, 2, 3));
+        if peer_closes {
+            t.peer_closes();
+        } else {
+            t.socket().close();
+        }
+        t.at(1);
+        t.block_device();
+        t.socket().abort();
+        t.at(100).is(Tcp::Closed);
+        assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
+    }
+}
+
 /// A FIN with a bad checksum closed nothing, and does not pass for a close afterwards.
 #[test]
 fn corrupted_fin_is_no_close() {
