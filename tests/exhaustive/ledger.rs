@@ -118,10 +118,13 @@ impl Ledger {
         }
     }
 
-    /// When the host has to look again, after new options; a probe that waits to leave may be
-    /// offered before.
-    pub(crate) fn assert_told(&self, told: Option<u64>) {
+    /// When the host has to look again, after new options, and when it had to before. A probe that
+    /// waits to leave may be offered before that; but one that did not look too late before does not
+    /// now.
+    pub(crate) fn assert_told(&self, now: u64, before: Option<u64>, told: Option<u64>) {
         let told = told.expect("K8: nothing is due any more");
+        let was_late = before.is_some_and(|before| before < now);
+        assert!(told >= now || was_late, "K8: due at {told}, before {now}");
         let attempt_due = self.attempt_due();
         let due = self
             .debt_due()

@@ -214,6 +214,8 @@ impl World {
     /// Lets it happen, and holds what the machine does against what it may do.
     pub(crate) fn step(&mut self, step: Step) {
         let now = instant(self.now);
+        // K8: an application may set the same options over and over.
+        self.machine.set_config(now, self.ledger.options.config());
         match step {
             Step::Tick => self.now += 1,
             Step::Serve => self.serve(),
@@ -425,7 +427,7 @@ impl World {
         assert_eq!(self.machine.state(), state, "K8: the count is kept");
         self.ledger.reconfigured(self.now, options, told);
         if state != State::Disabled {
-            self.ledger.assert_told(self.told());
+            self.ledger.assert_told(self.now, told, self.told());
         }
     }
 
