@@ -199,6 +199,24 @@ fn with_new_options_besides_the_promises_hold() {
     }
 }
 
+/// The same while a probe waits to leave for longer than an interval, on a host that may sleep.
+#[test]
+fn with_new_options_while_a_probe_waits_the_promises_hold() {
+    for options in ALL {
+        let budget = Budget {
+            sleeps: 1,
+            device_failures: 1,
+            reconfigurations: 1,
+            ..ANY_LOSS
+        };
+        let setting = Setting {
+            others: &OTHERS[..1],
+            ..troubled(options, budget)
+        };
+        explored("waiting, reconfigured", setting, depth(8));
+    }
+}
+
 /// The same with all troubles together.
 #[test]
 fn with_every_trouble_the_promises_hold() {
@@ -213,7 +231,12 @@ fn with_every_trouble_the_promises_hold() {
             reconfigurations: 1,
         };
         let depth = depth(5);
-        let explored = explored("everything", troubled(options, budget), depth);
+        // One other choice of options will do where there is so much else to choose.
+        let setting = Setting {
+            others: &OTHERS[..1],
+            ..troubled(options, budget)
+        };
+        let explored = explored("everything", setting, depth);
         assert!(depth < 5 || explored.by_user_timeout > 0);
     }
 }

@@ -215,7 +215,7 @@ impl World {
     pub(crate) fn step(&mut self, step: Step) {
         let now = instant(self.now);
         // K8: an application may set the same options over and over.
-        self.machine.set_config(now, self.ledger.options.config());
+        self.machine.set_config(now, self.machine.config());
         match step {
             Step::Tick => self.now += 1,
             Step::Serve => self.serve(),
@@ -458,6 +458,9 @@ impl World {
         self.outstanding = false;
         for later in [0, 1, self.ledger.options.detection(), 100] {
             let now = instant(self.now + later);
+            for options in self.setting.others {
+                self.machine.set_config(now, options.config());
+            }
             self.machine.handle_segment(now);
             self.machine.handle_timeout(now, &self.tcb());
             assert!(
