@@ -217,6 +217,21 @@ fn with_new_options_while_a_probe_waits_the_promises_hold() {
     }
 }
 
+/// The same on a host that sleeps twice while the peer owes it an answer: the user timeout is put
+/// off once.
+#[test]
+fn with_two_sleeps_while_busy_the_promises_hold() {
+    let budget = Budget {
+        sleeps: 2,
+        writes: 1,
+        ..ANY_LOSS
+    };
+    let steps = depth(6);
+    let setting = troubled(WITH_USER_TIMEOUT, budget);
+    let explored = explored("sleeps while busy", setting, steps);
+    assert!(steps < 6 || explored.by_user_timeout > 0);
+}
+
 /// The same with all troubles together.
 #[test]
 fn with_every_trouble_the_promises_hold() {
