@@ -256,6 +256,22 @@ fn with_every_trouble_the_promises_hold() {
     }
 }
 
+/// What a host slept through stays missed until it polls, however often it sleeps and the options
+/// change before it does.
+#[test]
+fn what_was_missed_stays_missed_under_any_options() {
+    let budget = Budget {
+        sleeps: 2,
+        reconfigurations: 2,
+        ..ANY_LOSS
+    };
+    let setting = Setting {
+        others: &OTHERS[..2],
+        ..troubled(THREE, budget)
+    };
+    explored("slept twice", setting, depth(8));
+}
+
 /// Two states that differ in nothing but the time at which it all began are found to be the same.
 #[test]
 fn the_same_at_another_time_is_the_same() {
