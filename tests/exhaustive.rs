@@ -16,8 +16,8 @@ mod ledger;
 #[path = "exhaustive/world.rs"]
 mod world;
 
-use explore::{Explored, explore};
-use world::{Budget, Options, Setting};
+use explore::{Explored, explore, ways};
+use world::{Budget, Options, START, Setting, World};
 
 const QUIET_ONLY: Options = Options {
     idle: 3,
@@ -37,6 +37,26 @@ const WITH_USER_TIMEOUT: Options = Options {
     count: 2,
     user_timeout: Some(3),
 };
+const SHORT: Options = Options {
+    idle: 1,
+    interval: 1,
+    count: 2,
+    user_timeout: Some(1),
+};
+const LONG: Options = Options {
+    idle: 5,
+    interval: 4,
+    count: 3,
+    user_timeout: None,
+};
+const MIXED: Options = Options {
+    idle: 4,
+    interval: 1,
+    count: 4,
+    user_timeout: Some(6),
+};
+/// What the application may set besides.
+const OTHERS: [Options; 3] = [SHORT, LONG, MIXED];
 const ALL: [Options; 3] = [QUIET_ONLY, THREE, WITH_USER_TIMEOUT];
 
 const NOTHING: Budget = Budget {
@@ -46,6 +66,7 @@ const NOTHING: Budget = Budget {
     writes: 0,
     device_failures: 0,
     switches: 0,
+    reconfigurations: 0,
 };
 
 const ANY_LOSS: Budget = Budget {
@@ -53,10 +74,20 @@ const ANY_LOSS: Budget = Budget {
     ..NOTHING
 };
 
+fn troubled(options: Options, budget: Budget) -> Setting {
+    Setting {
+        options,
+        others: &OTHERS,
+        budget,
+        live: false,
+    }
+}
+
 fn depth(unless_given: usize) -> usize {
     std::env::var("EXHAUSTIVE_DEPTH").map_or(unless_given, |depth| depth.parse().unwrap())
 }
 
+/// As far as `depth`, or all there is; what is promised does not hold for want of looking.
 fn explored(name: &str, setting: Setting, depth: usize) -> Explored {
     let explored = explore(setting, depth);
     let Options {
@@ -67,13 +98,19 @@ fn explored(name: &str, setting: Setting, depth: usize) -> Explored {
     } = setting.options;
     let user_timeout = user_timeout.map_or("none".into(), |ticks| ticks.to_string());
     println!(
-        "{name:<16} idle {idle} interval {interval} count {count} user timeout {user_timeout:<4} {explored}"
+        "{name:<26} idle {idle} interval {interval} count {count} user timeout {user_timeout:<4} {explored}"
     );
+    assert!(explored.complete || explored.depth == depth);
+    if depth >= setting.options.steps_to_verdict() {
+        let by_count = explored.verdicts - explored.by_user_timeout;
+        let can_be_given_up = !setting.live;
+        assert!(by_count > 0 || !can_be_given_up, "no verdict was reached");
+    }
     explored
 }
 
 /// Each trouble alone, as often as a round of silence needs to show what comes of it.
-const TROUBLES: [(&str, Budget); 6] = [
+const TROUBLES: [(&str, Budget); 7] = [
     ("quiet", ANY_LOSS),
     (
         "sleeps",
@@ -110,6 +147,13 @@ const TROUBLES: [(&str, Budget); 6] = [
             ..ANY_LOSS
         },
     ),
+    (
+        "reconfigured",
+        Budget {
+            reconfigurations: 1,
+            ..ANY_LOSS
+        },
+    ),
 ];
 
 /// Whatever the peer and the network do, with one kind of trouble besides, no promise is broken on
@@ -117,35 +161,159 @@ const TROUBLES: [(&str, Budget); 6] = [
 #[test]
 fn with_one_trouble_the_promises_hold() {
     for options in ALL {
+        let depth = depth(10);
         for (name, budget) in TROUBLES {
-            let setting = Setting {
-                options,
-                budget,
-                live: false,
-            };
-            let explored = explored(name, setting, depth(10));
-            assert!(!explored.complete || explored.verdicts > 0);
+            let explored = explored(name, troubled(options, budget), depth);
+            let may_owe = options.user_timeout.is_some() && budget.writes > 0;
+            let may_strike = options.user_timeout.filter(|_| may_owe && depth >= 10);
+            assert!(may_strike.is_none() || explored.by_user_timeout > 0);
         }
     }
+}
+
+/// Nothing shows a verdict that comes too early as well as one that could not come earlier: without
+/// any trouble there is none before the last step, and then there is.
+#[test]
+fn without_trouble_a_verdict_takes_every_tick_and_every_probe() {
+    for options in ALL {
+        let setting = troubled(options, ANY_LOSS);
+        let steps = options.steps_to_verdict();
+        assert_eq!(explored("quiet", setting, steps - 1).verdicts, 0);
+        assert!(explored("quiet", setting, steps).verdicts > 0);
+    }
+}
+
+/// The same with new options before, amid or after one trouble of another kind.
+#[test]
+fn with_new_options_besides_the_promises_hold() {
+    for options in ALL {
+        let others = TROUBLES.iter().filter(|(_, budget)| *budget != ANY_LOSS);
+        for (name, budget) in others.filter(|(_, budget)| budget.reconfigurations == 0) {
+            let budget = Budget {
+                reconfigurations: 1,
+                ..*budget
+            };
+            let name = format!("{name}, reconfigured");
+            explored(&name, troubled(options, budget), depth(7));
+        }
+    }
+}
+
+/// The same while a probe waits to leave for longer than an interval, on a host that may sleep.
+#[test]
+fn with_new_options_while_a_probe_waits_the_promises_hold() {
+    for options in ALL {
+        let budget = Budget {
+            sleeps: 1,
+            device_failures: 1,
+            reconfigurations: 1,
+            ..ANY_LOSS
+        };
+        let setting = Setting {
+            others: &OTHERS[..1],
+            ..troubled(options, budget)
+        };
+        explored("waiting, reconfigured", setting, depth(8));
+    }
+}
+
+/// The same on a host that sleeps twice while the peer owes it an answer: the user timeout is put
+/// off once.
+#[test]
+fn with_two_sleeps_while_busy_the_promises_hold() {
+    let budget = Budget {
+        sleeps: 2,
+        writes: 1,
+        ..ANY_LOSS
+    };
+    let steps = depth(6);
+    let setting = troubled(WITH_USER_TIMEOUT, budget);
+    let explored = explored("sleeps while busy", setting, steps);
+    assert!(steps < 6 || explored.by_user_timeout > 0);
 }
 
 /// The same with all troubles together.
 #[test]
 fn with_every_trouble_the_promises_hold() {
     for options in ALL {
-        let setting = Setting {
-            options,
-            budget: Budget {
-                losses: None,
-                sleeps: 1,
-                steps_back: 1,
-                writes: 1,
-                device_failures: 1,
-                switches: 1,
-            },
-            live: false,
+        let budget = Budget {
+            losses: None,
+            sleeps: 1,
+            steps_back: 1,
+            writes: 1,
+            device_failures: 1,
+            switches: 1,
+            reconfigurations: 1,
         };
-        explored("everything", setting, depth(5));
+        let depth = depth(5);
+        // One other choice of options will do where there is so much else to choose.
+        let setting = Setting {
+            others: &OTHERS[..1],
+            ..troubled(options, budget)
+        };
+        let explored = explored("everything", setting, depth);
+        assert!(depth < 5 || explored.by_user_timeout > 0);
+    }
+}
+
+/// What a host slept through stays missed until it polls, however often it sleeps and the options
+/// change before it does.
+#[test]
+fn what_was_missed_stays_missed_under_any_options() {
+    let budget = Budget {
+        sleeps: 2,
+        reconfigurations: 2,
+        ..ANY_LOSS
+    };
+    let setting = Setting {
+        others: &OTHERS[..2],
+        ..troubled(THREE, budget)
+    };
+    explored("slept twice", setting, depth(8));
+}
+
+/// Two states that differ in nothing but the time at which it all began are found to be the same.
+#[test]
+fn the_same_at_another_time_is_the_same() {
+    let budget = Budget {
+        losses: None,
+        sleeps: 1,
+        steps_back: 1,
+        writes: 1,
+        device_failures: 1,
+        switches: 1,
+        reconfigurations: 1,
+    };
+    for options in ALL {
+        let setting = troubled(options, budget);
+        for way in ways(setting, 3) {
+            let later = World::starting_at(START + 12_345, setting).then(&way);
+            assert_eq!(World::after(setting, &way).key(), later.key(), "{way:?}");
+        }
+    }
+}
+
+/// New options alone do not make a live peer a dead one. With one answer lost they can, if they
+/// leave it less time than it had for the next.
+#[test]
+fn a_live_peer_survives_new_options() {
+    for options in ALL {
+        let is_shortened = |other: &Options| other.interval < options.interval;
+        let can_be_hurried = OTHERS.iter().any(is_shortened);
+        for (losses, survives) in [(0, true), (1, !can_be_hurried)] {
+            let budget = Budget {
+                losses: Some(losses),
+                reconfigurations: 1,
+                ..NOTHING
+            };
+            let setting = Setting {
+                live: true,
+                ..troubled(options, budget)
+            };
+            let explored = explored("losses, reconfigured", setting, 100);
+            assert!(explored.complete);
+            assert_eq!(explored.verdicts == 0, survives);
+        }
     }
 }
 
@@ -161,6 +329,7 @@ fn a_live_peer_survives_one_loss_less_than_count() {
             };
             let setting = Setting {
                 options,
+                others: &OTHERS,
                 budget,
                 live: true,
             };
@@ -180,6 +349,7 @@ fn a_live_peer_survives_as_many_sleeps_as_count() {
             let budget = Budget { sleeps, ..NOTHING };
             let setting = Setting {
                 options,
+                others: &OTHERS,
                 budget,
                 live: true,
             };

@@ -790,6 +790,27 @@ fn k9_a_waiting_probe_that_was_missed_is_no_attempt() {
     assert_eq!(t.machine.stats().unsent_attempts, 0);
 }
 
+/// The probe that new options put a missed verdict to is offered before the verdict falls, also if
+/// the host sleeps again before it polls.
+#[test]
+fn k9_the_probe_for_a_missed_verdict_is_offered_before_it_counts() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    t.machine.set_config(at(100), config(10, 3, 3));
+    assert_eq!(t.poll_at(at(200)), [(at(200), Probe)]);
+    assert_eq!(t.machine.stats().unsent_attempts, 0);
+}
+
+/// A verdict that was missed stays missed until somebody polls, however often the options change.
+#[test]
+fn k9_what_was_missed_stays_missed_under_the_configuration_after_the_next() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    t.machine.set_config(at(100), config(10, 200, 3));
+    t.machine.set_config(at(100), config(10, 2, 3));
+    assert_eq!(t.poll_at(at(100)), [(at(100), Probe)]);
+}
+
 /// Options set on waking use up nothing where no verdict was missed: the one that is missed later
 /// is still put off.
 #[test]

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
+use tcp_keepalive::Cause;
+
 use super::world::{Setting, Step, World};
 
 /// What was explored.
@@ -12,6 +14,8 @@ pub(crate) struct Explored {
     pub(crate) states: usize,
     pub(crate) transitions: usize,
     pub(crate) verdicts: usize,
+    /// Those of them that the user timeout gave.
+    pub(crate) by_user_timeout: usize,
     pub(crate) depth: usize,
     /// Nothing new is further away.
     pub(crate) complete: bool,
@@ -30,6 +34,7 @@ pub(crate) fn explore(setting: Setting, depth: usize) -> Explored {
         states: 1,
         transitions: 0,
         verdicts: 0,
+        by_user_timeout: 0,
         depth: 0,
         complete: false,
     };
@@ -43,7 +48,11 @@ pub(crate) fn explore(setting: Setting, depth: usize) -> Explored {
                 let world = World::after(setting, &longer);
                 explored.transitions += 1;
                 if known.insert(hasher.hash_one(world.key())) {
-                    explored.verdicts += usize::from(world.verdict().is_some());
+                    if let Some(verdict) = world.verdict() {
+                        explored.verdicts += 1;
+                        let by_user_timeout = verdict.cause == Cause::UserTimeout;
+                        explored.by_user_timeout += usize::from(by_user_timeout);
+                    }
                     comes_to_a_good_end(setting, &longer);
                     next.push(longer.clone());
                 }
@@ -57,6 +66,21 @@ pub(crate) fn explore(setting: Setting, depth: usize) -> Explored {
     explored
 }
 
+/// All ways of exactly `length` steps, the same states over and over.
+pub(crate) fn ways(setting: Setting, length: usize) -> Vec<Vec<Step>> {
+    let mut ways = vec![Vec::new()];
+    for _ in 0..length {
+        let longer = ways.iter().flat_map(|way| {
+            let steps = World::after(setting, way).steps();
+            steps
+                .into_iter()
+                .map(|step| [way.as_slice(), &[step]].concat())
+        });
+        ways = longer.collect();
+    }
+    ways
+}
+
 fn comes_to_a_good_end(setting: Setting, path: &[Step]) {
     World::after(setting, path).gives_up_a_dead_peer(true);
     World::after(setting, path).gives_up_a_dead_peer(false);
@@ -65,12 +89,15 @@ fn comes_to_a_good_end(setting: Setting, path: &[Step]) {
 }
 
 impl World {
-    fn after(setting: Setting, path: &[Step]) -> Self {
-        let mut world = Self::new(setting);
+    pub(crate) fn after(setting: Setting, path: &[Step]) -> Self {
+        Self::new(setting).then(path)
+    }
+
+    pub(crate) fn then(mut self, path: &[Step]) -> Self {
         for step in path {
-            world.step(*step);
+            self.step(*step);
         }
-        world
+        self
     }
 }
 
@@ -91,6 +118,7 @@ impl fmt::Display for Explored {
             states,
             transitions,
             verdicts,
+            by_user_timeout,
             depth,
             complete,
         } = self;
@@ -101,8 +129,8 @@ impl fmt::Display for Explored {
         };
         write!(
             f,
-            "{states:>8} states {transitions:>9} transitions {verdicts:>6} verdicts, depth \
-             {depth:>3}, {end}"
+            "{states:>8} states {transitions:>9} transitions {verdicts:>6} verdicts \
+             ({by_user_timeout:>4} by user timeout), depth {depth:>3}, {end}"
         )
     }
 }

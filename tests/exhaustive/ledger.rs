@@ -2,26 +2,35 @@
 
 use tcp_keepalive::{Cause, Verdict};
 
-use super::world::Options;
+use super::world::{Options, TICK_MICROS};
 
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    options: Options,
+    /// Those in force.
+    pub(crate) options: Options,
     silent_since: u64,
     /// Attempts in this round of silence.
     unanswered: u8,
     unsent: u8,
-    /// When the first attempt of this round began.
-    first: Option<u64>,
-    /// When the attempt under way began: the probe left, or was first offered.
-    latest: Option<u64>,
-    /// Since when a probe has been offered that could not leave.
-    offered_since: Option<u64>,
+    waiting: Waiting,
     owed_since: Option<u64>,
     known_busy: bool,
-    /// The clock has stepped back in this round.
-    stepped_back: bool,
+    /// Something fell due while the host slept, and it has not polled since.
+    missed: bool,
+    /// A verdict was put off because it was missed: once in a round of silence.
+    spared: bool,
     pub(crate) verdict: Option<Verdict>,
+}
+
+/// What has to pass before the machine does anything.
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    /// The silence has to last, and it is not over before it was put off to, or switched on.
+    Silence { not_before: u64 },
+    /// A probe has to leave.
+    Leaving { since: u64, offered: bool },
+    /// The probe that left then has to be answered.
+    Answer { left: u64 },
 }
 
 impl Ledger {
@@ -31,155 +40,283 @@ impl Ledger {
             silent_since: now,
             unanswered: 0,
             unsent: 0,
-            first: None,
-            latest: None,
-            offered_since: None,
+            waiting: Waiting::Silence { not_before: now },
             owed_since: None,
             known_busy: false,
-            stepped_back: false,
+            missed: false,
+            spared: false,
             verdict: None,
         }
     }
 
     pub(crate) fn heard(&mut self, now: u64) {
         self.silent_since = self.silent_since.max(now);
-        self.stepped_back = false;
         self.new_round();
+        if !matches!(self.waiting, Waiting::Silence { .. }) {
+            self.waiting = Waiting::Silence { not_before: 0 };
+        }
     }
 
-    pub(crate) fn switched(&mut self) {
+    pub(crate) fn switched(&mut self, now: u64) {
         self.known_busy = false;
         self.new_round();
+        self.waiting = Waiting::Silence { not_before: now };
     }
 
-    pub(crate) fn stepped_back(&mut self) {
-        self.stepped_back = true;
-    }
-
-    pub(crate) fn sent(&mut self, now: u64) {
-        self.owed_since.get_or_insert(now);
+    /// Data went out, or was to.
+    pub(crate) fn sent(&mut self, now: u64, has_left: bool) {
         self.known_busy = true;
+        let missed = self.debt_due().is_some_and(|due| self.is_gap(now, due));
+        if has_left && missed && !self.spared {
+            // K9: the host wakes up, and sends again before anyone could decide.
+            self.spared = true;
+            self.owed_since = None;
+        }
+        self.owed_since.get_or_insert(now);
     }
 
-    /// K11: what nobody has reported to have left is owed from when it was seen.
-    pub(crate) fn seen(&mut self, now: u64, outstanding: bool) {
-        if outstanding && !self.known_busy {
-            self.owed_since.get_or_insert(now);
+    /// K8: other options, set by a host that was `told` to look again then.
+    pub(crate) fn reconfigured(&mut self, now: u64, options: Options, told: Option<u64>) {
+        if options == self.options {
+            return;
         }
-        self.known_busy = outstanding;
+        self.missed |= told.is_some_and(|told| self.is_gap(now, told));
+        self.options = options;
+        // What they make due in the past is due now.
+        let earliest = now - options.interval;
+        match &mut self.waiting {
+            Waiting::Silence { not_before } => *not_before = now,
+            Waiting::Leaving { since, .. } => *since = earliest.max(*since),
+            Waiting::Answer { left } => *left = earliest.max(*left),
+        }
+        if let (Some(since), Some(timeout)) = (&mut self.owed_since, options.user_timeout) {
+            *since = (now - timeout).max(*since);
+        }
+        if self.missed && !self.spared {
+            self.spare(now);
+        }
+    }
+
+    /// K9: what the new options would decide now, they would decide on a time in which nobody
+    /// listened.
+    fn spare(&mut self, now: u64) {
+        if self.debt_due().is_some_and(|due| due <= now) {
+            self.spared = true;
+            self.owed_since = None;
+        }
+        let decides = match self.waiting {
+            Waiting::Silence { .. } => false,
+            Waiting::Leaving { .. } => true,
+            Waiting::Answer { .. } => self.attempts() >= self.options.count,
+        };
+        if decides && self.attempt_due() <= now {
+            self.spared = true;
+            self.waiting = Waiting::Leaving {
+                since: now,
+                offered: false,
+            };
+        }
+    }
+
+    /// When the host has to look again, after new options, and when it had to before. A probe that
+    /// waits to leave may be offered before that; but one that did not look too late before does not
+    /// now.
+    pub(crate) fn assert_told(&self, now: u64, before: Option<u64>, told: Option<u64>) {
+        let told = told.expect("K8: nothing is due any more");
+        let was_late = before.is_some_and(|before| before < now);
+        assert!(told >= now || was_late, "K8: due at {told}, before {now}");
+        let attempt_due = self.attempt_due();
+        let due = self
+            .debt_due()
+            .map_or(attempt_due, |due| due.min(attempt_due));
+        match self.waiting {
+            Waiting::Leaving { .. } => assert!(told <= due, "K8: due at {told}, not {due}"),
+            _ => assert_eq!(told, due, "K8: due"),
+        }
+    }
+
+    /// The machine looks, and has to decide so.
+    pub(crate) fn seen(&mut self, now: u64, outstanding: bool) -> Option<Cause> {
+        self.missed = false;
+        if outstanding {
+            self.seen_busy(now)
+        } else {
+            self.known_busy = false;
+            self.seen_quiet(now)
+        }
+    }
+
+    /// The machine is only asked for a probe, on a busy connection.
+    pub(crate) fn asked(&mut self, now: u64) -> Option<Cause> {
+        match self.waiting {
+            Waiting::Leaving { .. } => self.seen(now, true),
+            _ => None,
+        }
+    }
+
+    fn seen_busy(&mut self, now: u64) -> Option<Cause> {
+        if !self.known_busy {
+            // K11: what nobody has reported to have left is owed from when it was seen.
+            self.owed_since.get_or_insert(now);
+            self.known_busy = true;
+        }
+        if let Some(due) = self.debt_due().filter(|due| now >= *due) {
+            if self.spared || !self.is_gap(now, due) {
+                return Some(Cause::UserTimeout);
+            }
+            self.spared = true;
+            self.owed_since = None;
+        }
+        // K3: what is due is put off.
+        if now >= self.attempt_due() || matches!(self.waiting, Waiting::Leaving { .. }) {
+            let not_before = now + self.options.idle;
+            self.waiting = Waiting::Silence { not_before };
+        }
+        None
+    }
+
+    fn seen_quiet(&mut self, now: u64) -> Option<Cause> {
+        let due = self.attempt_due();
+        let attempts = match self.waiting {
+            // What was never offered is no attempt, however long ago it was wanted.
+            Waiting::Silence { .. } | Waiting::Leaving { offered: false, .. } => return None,
+            Waiting::Leaving { offered: true, .. } => self.attempts() + 1,
+            Waiting::Answer { .. } => self.attempts(),
+        };
+        if now < due || attempts < self.options.count {
+            return None;
+        }
+        if self.spared || !self.is_gap(now, due) {
+            return Some(Cause::KeepAlive);
+        }
+        self.spared = true;
+        None
+    }
+
+    pub(crate) fn unsent_attempt(&mut self, now: u64) {
+        let Waiting::Leaving { since, offered } = self.waiting else {
+            panic!("K4: unsent, but not wanted");
+        };
+        assert!(offered, "K4: unsent, but never offered");
+        let due = since + self.options.interval;
+        assert!(now >= due, "K4: unsent within an interval");
+        self.unsent += 1;
+        // As if it had left: what follows is due an interval later.
+        self.waiting = Waiting::Answer { left: since };
     }
 
     pub(crate) fn offered(&mut self, now: u64) {
         assert!(self.verdict.is_none(), "K14: a probe after the verdict");
-        if self.first.is_none() {
-            assert!(
-                now >= self.silent_since + self.options.idle,
-                "K2: a probe {} ticks after the last segment",
-                now.saturating_sub(self.silent_since)
-            );
-            self.first = Some(now);
-        }
-        self.offered_since.get_or_insert(now);
+        let since = match self.waiting {
+            Waiting::Leaving {
+                since,
+                offered: true,
+            } => since,
+            Waiting::Leaving { offered: false, .. } => now,
+            Waiting::Silence { .. } => {
+                let due = self.attempt_due();
+                assert!(now >= due, "K2: a probe at {now}, before {due}");
+                now
+            }
+            Waiting::Answer { .. } => {
+                let due = self.attempt_due();
+                assert!(now >= due, "K5: a probe at {now}, before {due}");
+                now
+            }
+        };
+        let offered = true;
+        self.waiting = Waiting::Leaving { since, offered };
     }
 
-    pub(crate) fn not_offered(&mut self) {
-        self.offered_since = None;
+    /// The machine has looked, and offers nothing.
+    pub(crate) fn not_offered(&self, now: u64, outstanding: bool) {
+        if outstanding || self.verdict.is_some() {
+            return;
+        }
+        let due = self.attempt_due();
+        assert!(now < due, "K2, K5: no probe at {now}, due at {due}");
+        let wanted = matches!(self.waiting, Waiting::Leaving { .. });
+        assert!(!wanted, "K4: the probe is not offered again");
     }
 
     pub(crate) fn left(&mut self, now: u64) {
-        if let Some(latest) = self.latest
-            && !self.stepped_back
-        {
-            let interval = self.options.interval;
-            assert!(
-                now >= latest + interval,
-                "K5: two probes within an interval"
-            );
-        }
         self.unanswered += 1;
-        self.latest = Some(now);
-        self.offered_since = None;
+        self.waiting = Waiting::Answer { left: now };
     }
 
-    pub(crate) fn unsent_attempt(&mut self, now: u64) {
-        let since = self.offered_since.expect("K4: unsent, but never offered");
-        let interval = self.options.interval;
-        assert!(now >= since + interval, "K4: unsent within an interval");
-        self.unsent += 1;
-        self.latest = Some(since);
-        self.offered_since = None;
-    }
-
-    pub(crate) fn given_up(&mut self, now: u64, verdict: Verdict, outstanding: bool) {
+    pub(crate) fn given_up(&mut self, now: u64, verdict: Verdict) {
         assert!(self.verdict.is_none(), "K14: two verdicts");
-        self.verdict = Some(verdict);
         assert_eq!(verdict.unanswered, self.unanswered, "K5");
         assert_eq!(verdict.unsent, self.unsent, "K5");
-        match verdict.cause {
-            Cause::KeepAlive => {
-                assert!(!outstanding, "K11: the count has decided while busy");
-                self.count_may_decide(now);
-            }
-            Cause::UserTimeout => {
-                assert!(outstanding, "K11: the user timeout has decided while quiet");
-                self.user_timeout_may_decide(now);
-            }
-            other => panic!("a cause this test does not know: {other:?}"),
+        let silent_for = now.saturating_sub(self.silent_since) * TICK_MICROS;
+        assert_eq!(
+            verdict.silent_for.as_micros(),
+            u128::from(silent_for),
+            "K5: the silence"
+        );
+        self.verdict = Some(verdict);
+    }
+
+    fn attempts(&self) -> u8 {
+        self.unanswered + self.unsent
+    }
+
+    fn attempt_due(&self) -> u64 {
+        let Options { idle, interval, .. } = self.options;
+        match self.waiting {
+            Waiting::Silence { not_before } => not_before.max(self.silent_since + idle),
+            Waiting::Leaving { since, .. } => since + interval,
+            Waiting::Answer { left } => left + interval,
         }
     }
 
-    fn count_may_decide(&self, now: u64) {
-        let Options {
-            interval, count, ..
-        } = self.options;
-        let attempts = self.unanswered + self.unsent;
-        assert!(attempts >= count, "K5: {attempts} attempts");
-        let due = self.latest.expect("K5: no attempt") + interval;
-        assert!(now >= due, "K5: within an interval of the last attempt");
-        if !self.stepped_back {
-            let first = self.first.expect("K5: no attempt");
-            assert!(now >= first + self.options.probing(), "K5: too early");
-        }
-        if now > due + interval {
-            assert!(attempts > count, "K9: fell due in a gap");
-        }
+    /// When the user timeout strikes.
+    fn debt_due(&self) -> Option<u64> {
+        Some(self.owed_since? + self.options.user_timeout?)
     }
 
-    fn user_timeout_may_decide(&self, now: u64) {
-        let timeout = self.options.user_timeout.expect("K11: no user timeout");
-        let owed_since = self.owed_since.expect("K11: nothing was owed");
-        assert!(now >= owed_since + timeout, "K11: too early");
+    /// K9: noticed more than an interval late.
+    fn is_gap(&self, now: u64, due: u64) -> bool {
+        now > due + self.options.interval
     }
 
     fn new_round(&mut self) {
         self.unanswered = 0;
         self.unsent = 0;
-        self.first = None;
-        self.latest = None;
-        self.offered_since = None;
         self.owed_since = None;
+        self.spared = false;
     }
 
-    /// All that decides what it will hold against the machine.
+    /// All that decides what it will hold against the machine, but for the options in force, which
+    /// are the machine's too.
     pub(crate) fn key(&self, oldest: u64) -> String {
         let Self {
             options: _,
             silent_since,
             unanswered,
             unsent,
-            first,
-            latest,
-            offered_since,
+            waiting,
             owed_since,
             known_busy,
-            stepped_back,
+            missed,
+            spared,
             verdict,
         } = self;
         let age = |moment: u64| moment.saturating_sub(oldest);
-        let ages = [first, latest, offered_since, owed_since].map(|moment| moment.map(age));
+        let waiting = match *waiting {
+            Waiting::Silence { not_before } => Waiting::Silence {
+                not_before: age(not_before),
+            },
+            Waiting::Leaving { since, offered } => Waiting::Leaving {
+                since: age(since),
+                offered,
+            },
+            Waiting::Answer { left } => Waiting::Answer { left: age(left) },
+        };
         format!(
-            "{} {unanswered} {unsent} {ages:?} {known_busy} {stepped_back} {}",
+            "{} {unanswered} {unsent} {waiting:?} {:?} {known_busy} {missed} {spared} {}",
             age(*silent_since),
+            owed_since.map(age),
             verdict.is_some(),
         )
     }

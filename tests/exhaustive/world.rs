@@ -7,13 +7,13 @@ use tcp_keepalive::{Cause, Config, Event, Instant, KeepAlive, SeqNumber, State, 
 use super::ledger::Ledger;
 
 /// Half a second: the period in which a probe that could not leave is offered again.
-const TICK_MICROS: u64 = 500_000;
+pub(crate) const TICK_MICROS: u64 = 500_000;
 /// Far from the beginning of time, so that what is long past is.
-const START: u64 = 1_000;
+pub(crate) const START: u64 = 1_000;
 const MAX_ON_THE_WAY: usize = 2;
 
 /// In ticks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) idle: u64,
     pub(crate) interval: u64,
@@ -31,12 +31,15 @@ pub(crate) struct Budget {
     pub(crate) writes: u8,
     pub(crate) device_failures: u8,
     pub(crate) switches: u8,
+    pub(crate) reconfigurations: u8,
 }
 
 /// Where the exploration begins, and what it is made of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub(crate) options: Options,
+    /// What the application may replace them by.
+    pub(crate) others: &'static [Options],
     pub(crate) budget: Budget,
     /// The peer lives, and answers in time; what is lost or slept over is all that is missing.
     pub(crate) live: bool,
@@ -78,6 +81,8 @@ pub(crate) enum Step {
     DeviceWorks,
     Disable,
     Enable,
+    /// The application sets these options.
+    Reconfigure(&'static Options),
 }
 
 #[derive(Debug)]
@@ -114,6 +119,17 @@ impl Options {
     pub(crate) fn detection(self) -> u64 {
         self.idle + self.probing()
     }
+
+    /// The least number of steps to a verdict that no sleep makes shorter: each tick of the silence,
+    /// a look for each attempt, and one more.
+    pub(crate) fn steps_to_verdict(self) -> usize {
+        usize::try_from(self.detection()).unwrap() + usize::from(self.count) + 1
+    }
+
+    /// What is longer ago than this might as well be this long ago.
+    fn horizon(self) -> u64 {
+        self.detection() + self.user_timeout.unwrap_or(0) + 2 * self.interval + 1
+    }
 }
 
 fn ticks(number: u64) -> Duration {
@@ -127,20 +143,24 @@ fn instant(tick: u64) -> Instant {
 impl World {
     /// An established connection, on which the peer was just heard.
     pub(crate) fn new(setting: Setting) -> Self {
+        Self::starting_at(START, setting)
+    }
+
+    pub(crate) fn starting_at(start: u64, setting: Setting) -> Self {
         let mut machine = KeepAlive::new(setting.options.config());
-        machine.enable(instant(START));
-        machine.handle_segment(instant(START));
+        machine.enable(instant(start));
+        machine.handle_segment(instant(start));
         Self {
             setting,
             machine,
-            now: START,
-            top: START,
+            now: start,
+            top: start,
             peer: Peer::Alive,
             on_the_way: Vec::new(),
             outstanding: false,
             device_works: true,
             budget: setting.budget,
-            ledger: Ledger::new(setting.options, START),
+            ledger: Ledger::new(setting.options, start),
             ended: false,
         }
     }
@@ -156,7 +176,7 @@ impl World {
                 steps.push(step);
             }
         };
-        let Options { interval, .. } = self.setting.options;
+        let Options { interval, .. } = self.ledger.options;
         let live = self.setting.live;
         let answer_is_urgent = self
             .on_the_way
@@ -184,20 +204,22 @@ impl World {
         let off = self.machine.state() == State::Disabled;
         may(!off && self.budget.switches > 0, Step::Disable);
         may(off, Step::Enable);
+        if self.budget.reconfigurations > 0 {
+            let others = self.setting.others.iter();
+            steps.extend(others.map(Step::Reconfigure));
+        }
         steps
     }
 
     /// Lets it happen, and holds what the machine does against what it may do.
     pub(crate) fn step(&mut self, step: Step) {
         let now = instant(self.now);
+        // K8: an application may set the same options over and over.
+        self.machine.set_config(now, self.machine.config());
         match step {
             Step::Tick => self.now += 1,
             Step::Serve => self.serve(),
-            Step::AskForProbe => {
-                let probe = self.machine.poll_transmit(now, &self.tcb());
-                assert!(probe.is_none(), "K3: a probe while busy");
-                self.note_events();
-            }
+            Step::AskForProbe => self.ask_for_probe(),
             Step::Sleep(by) => {
                 self.budget.sleeps -= 1;
                 self.now += by;
@@ -208,7 +230,6 @@ impl World {
             Step::ClockBack(by) => {
                 self.budget.steps_back -= 1;
                 self.now -= by;
-                self.ledger.stepped_back();
             }
             Step::Answered if self.peer == Peer::Rebooted => self.reset(),
             Step::Answered => {
@@ -240,12 +261,16 @@ impl World {
             Step::Disable => {
                 self.budget.switches -= 1;
                 self.machine.disable();
-                self.ledger.switched();
+                self.ledger.switched(self.now);
                 assert_eq!(self.machine.poll_timeout(), None, "K1");
             }
             Step::Enable => {
                 self.machine.enable(now);
-                self.ledger.switched();
+                self.ledger.switched(self.now);
+            }
+            Step::Reconfigure(options) => {
+                self.budget.reconfigurations -= 1;
+                self.reconfigure(*options);
             }
         }
         self.top = self.top.max(self.now);
@@ -276,24 +301,19 @@ impl World {
             ledger,
             ended,
         } = self;
-        let Options {
-            interval,
-            user_timeout,
-            ..
-        } = setting.options;
         let still_to_come = 3 * u64::from(budget.steps_back);
-        let long_past = setting.options.detection()
-            + user_timeout.unwrap_or(0)
-            + 2 * interval
-            + 1
-            + still_to_come;
+        let possible = setting.others.iter().chain([&setting.options]);
+        let longest = possible.map(|options| options.horizon()).max();
+        let long_past = longest.unwrap() + still_to_come;
         let oldest = now - long_past;
         let on_the_way: Vec<_> = on_the_way
             .iter()
             .map(|left| left.saturating_sub(oldest))
             .collect();
         let machine = format!("{machine:?}");
-        let (deciding, _counters) = machine.split_once(", counters: ").unwrap();
+        let (deciding, counters) = machine.rsplit_once(", counters: ").unwrap();
+        let (_counters, more) = counters.split_once(" }").unwrap();
+        assert_eq!(more, " }", "what follows the counters may decide something");
         format!(
             "{} {} {peer:?} {on_the_way:?} {outstanding} {device_works} {budget:?} {ended} {}",
             relative(deciding, oldest),
@@ -330,7 +350,7 @@ impl World {
             self.machine.handle_blocked(instant(self.now));
         }
         if self.machine.state() != State::Disabled {
-            self.ledger.sent(self.now);
+            self.ledger.sent(self.now, self.device_works);
         }
     }
 
@@ -345,9 +365,12 @@ impl World {
         let now = instant(self.now);
         let before = (self.machine.state(), self.machine.poll_timeout());
         let unsent_before = self.machine.stats().unsent_attempts;
-        if before.0 != State::Disabled {
-            self.ledger.seen(self.now, self.outstanding);
-        }
+        let off = before.0 == State::Disabled;
+        let decision = if off {
+            None
+        } else {
+            self.ledger.seen(self.now, self.outstanding)
+        };
         let spurious = !self.outstanding && before.1.is_none_or(|due| now < due);
 
         self.machine.handle_timeout(now, &self.tcb());
@@ -366,11 +389,11 @@ impl World {
                     self.on_the_way.push(self.now);
                 }
             }
-        } else {
-            self.ledger.not_offered();
         }
-        let verdicts = self.note_events();
-        assert!(verdicts <= 1, "K14: two verdicts");
+        self.note_events(decision);
+        if !off && !offered {
+            self.ledger.not_offered(self.now, self.outstanding);
+        }
         let next = self.machine.poll_timeout();
         assert!(
             next.is_none_or(|next| next > now),
@@ -384,29 +407,60 @@ impl World {
                 "K10: brought forward from {before:?} to {next:?}"
             );
         }
-        if verdicts == 1 {
+    }
+
+    fn ask_for_probe(&mut self) {
+        let decision = self.ledger.asked(self.now);
+        let probe = self.machine.poll_transmit(instant(self.now), &self.tcb());
+        assert!(probe.is_none(), "K3: a probe while busy");
+        self.note_events(decision);
+    }
+
+    /// Those new options decide nothing; the next look does.
+    fn reconfigure(&mut self, options: Options) {
+        let now = instant(self.now);
+        let told = self.told();
+        let state = self.machine.state();
+        self.machine.set_config(now, options.config());
+        assert_eq!(self.machine.config(), options.config(), "K8");
+        assert_eq!(self.machine.verdict(), None, "K8: nobody has looked");
+        assert_eq!(self.machine.state(), state, "K8: the count is kept");
+        self.ledger.reconfigured(self.now, options, told);
+        if state != State::Disabled {
+            self.ledger.assert_told(self.now, told, self.told());
+        }
+    }
+
+    /// What the host was told about when to look next.
+    fn told(&self) -> Option<u64> {
+        let told = self.machine.poll_timeout()?.as_micros();
+        assert_eq!(told % TICK_MICROS, 0, "all that happens takes whole ticks");
+        Some(told / TICK_MICROS)
+    }
+
+    fn note_events(&mut self, decision: Option<Cause>) {
+        let mut cause = None;
+        while let Some(event) = self.machine.poll_event() {
+            if let Event::TimedOut(verdict) = event {
+                self.ledger.given_up(self.now, verdict);
+                cause = Some(verdict.cause);
+            }
+        }
+        assert_eq!(cause, decision, "K5, K8, K9, K11: the verdict");
+        if cause.is_some() {
             assert_eq!(self.machine.state(), State::TimedOut);
             self.comes_to_rest();
         }
     }
 
-    /// How many of them are verdicts.
-    fn note_events(&mut self) -> u8 {
-        let mut verdicts = 0;
-        while let Some(event) = self.machine.poll_event() {
-            if let Event::TimedOut(verdict) = event {
-                verdicts += 1;
-                self.ledger.given_up(self.now, verdict, self.outstanding);
-            }
-        }
-        verdicts
-    }
-
     /// K14, K1: nothing comes any more.
     fn comes_to_rest(&mut self) {
         self.outstanding = false;
-        for later in [0, 1, self.setting.options.detection(), 100] {
+        for later in [0, 1, self.ledger.options.detection(), 100] {
             let now = instant(self.now + later);
+            for options in self.setting.others {
+                self.machine.set_config(now, options.config());
+            }
             self.machine.handle_segment(now);
             self.machine.handle_timeout(now, &self.tcb());
             assert!(
@@ -429,7 +483,7 @@ impl World {
         }
         self.peer = Peer::Dead;
         self.device_works = device_works;
-        let limit = self.top + self.setting.options.detection();
+        let limit = self.top + self.ledger.options.detection();
         while !self.is_over() {
             assert!(self.now <= limit, "a dead peer is not given up: {self:?}");
             self.serve_if_due();
@@ -445,9 +499,10 @@ impl World {
         }
         self.peer = Peer::Dead;
         self.device_works = true;
-        let limit = match self.setting.options.user_timeout {
+        let user_timeout = self.ledger.options.user_timeout;
+        let limit = match user_timeout {
             Some(timeout) => self.top + timeout,
-            None => self.top + 3 * self.setting.options.detection(),
+            None => self.top + 3 * self.ledger.options.detection(),
         };
         while self.now <= limit && !self.is_over() {
             self.send();
@@ -455,11 +510,7 @@ impl World {
             self.now += 1;
         }
         let cause = self.verdict().map(|verdict| verdict.cause);
-        let expected = self
-            .setting
-            .options
-            .user_timeout
-            .map(|_| Cause::UserTimeout);
+        let expected = user_timeout.map(|_| Cause::UserTimeout);
         assert_eq!(cause, expected, "{self:?}");
     }
 
@@ -472,7 +523,7 @@ impl World {
         self.peer = Peer::Alive;
         self.device_works = true;
         self.on_the_way.clear();
-        let end = self.top + 3 * self.setting.options.detection();
+        let end = self.top + 3 * self.ledger.options.detection();
         let mut asked = false;
         while self.now <= end {
             self.serve_if_due();
@@ -497,14 +548,15 @@ impl World {
 
 /// `text`, with moments counted from `oldest`; what is older is as old.
 fn relative(text: &str, oldest: u64) -> String {
-    let mut pieces = text.split("Instant { micros: ");
+    // However a moment is written.
+    let moment = format!("{:?}", instant(0));
+    let (before, after) = moment.split_once('0').unwrap();
+    let mut pieces = text.split(before);
     let mut relative = pieces.next().unwrap().to_owned();
     for piece in pieces {
-        let (micros, rest) = piece.split_once(' ').unwrap();
-        let since = micros
-            .parse::<u64>()
-            .unwrap()
-            .saturating_sub(oldest * TICK_MICROS);
+        let (micros, rest) = piece.split_once(after).unwrap();
+        let micros: u64 = micros.parse().unwrap();
+        let since = micros.saturating_sub(oldest * TICK_MICROS);
         relative.push_str(&since.to_string());
         relative.push_str(rest);
     }
