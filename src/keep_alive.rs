@@ -91,7 +91,11 @@ enum Phase {
     /// For the answer to the probe that left `at` that moment.
     Sent { at: Instant },
     /// For nothing: the verdict fell `at` that moment.
-    Over { at: Instant, cause: Cause },
+    Over {
+        at: Instant,
+        cause: Cause,
+        is_reported: bool,
+    },
 }
 
 /// Independent facts, one bit each: they are what keeps the state of a connection small.
@@ -115,8 +119,9 @@ impl Flags {
     const TIMED: u8 = 1 << 5;
     /// A received segment changes more than the time: we are probing, or it is over.
     const UNSETTLED: u8 = 1 << 6;
-    /// There is a verdict that was not reported.
-    const UNREPORTED: u8 = 1 << 7;
+    /// What fell due in a gap (K9) is to be decided under options that were set since, and nobody has
+    /// looked yet.
+    const MISSED: u8 = 1 << 7;
 
     #[inline]
     const fn has(self, flag: u8) -> bool {
@@ -381,7 +386,7 @@ impl KeepAlive {
         if !matches!(self.phase, Phase::Over { .. }) {
             self.phase = Phase::Off;
             self.forget_round();
-            self.flags.clear(Flags::OWED | Flags::BUSY);
+            self.flags.clear(Flags::OWED | Flags::BUSY | Flags::MISSED);
         }
     }
 
@@ -396,9 +401,11 @@ impl KeepAlive {
         if config == self.config() {
             return;
         }
-        let is_missed = now > self.missed_after();
+        if now > self.missed_after() {
+            self.flags.set(Flags::MISSED);
+        }
         self.replace_config(config);
-        self.rebase(now, is_missed);
+        self.rebase(now, self.flags.has(Flags::MISSED));
     }
 
     /// Replaces the configuration and moves nothing yet: [`rebase`](Self::rebase) has to follow, at
@@ -521,6 +528,7 @@ impl KeepAlive {
         if let Phase::Off | Phase::Over { .. } = self.phase {
             return;
         }
+        self.flags.clear(Flags::MISSED);
         if !tcb.is_quiet() {
             self.look_busy(now);
             return;
@@ -533,7 +541,8 @@ impl KeepAlive {
         self.count_if_late(now, due);
         match self.phase {
             Phase::Off | Phase::Over { .. } => {}
-            Phase::Idle { .. } => self.want(now),
+            // A probe that was never offered could not leave, and is no attempt.
+            Phase::Idle { .. } | Phase::Wanted { retries: 0, .. } => self.want(now),
             Phase::Wanted { .. } => {
                 // K4: an interval passed and the probe never left.
                 self.unsent = self.unsent.saturating_add(1);
@@ -593,11 +602,13 @@ impl KeepAlive {
         if let Some(event) = self.events.take() {
             return Some(event);
         }
-        if self.flags.has(Flags::UNREPORTED) {
-            self.flags.clear(Flags::UNREPORTED);
-            return self.verdict().map(Event::TimedOut);
+        match &mut self.phase {
+            Phase::Over { is_reported, .. } if !*is_reported => {
+                *is_reported = true;
+                self.verdict().map(Event::TimedOut)
+            }
+            _ => None,
         }
-        None
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, if at all. It may
@@ -683,7 +694,7 @@ impl KeepAlive {
     #[must_use]
     pub const fn verdict(&self) -> Option<Verdict> {
         match self.phase {
-            Phase::Over { at, cause } => Some(Verdict {
+            Phase::Over { at, cause, .. } => Some(Verdict {
                 cause,
                 silent_for: at.saturating_duration_since(self.last_heard),
                 unanswered: self.unanswered,
@@ -890,7 +901,7 @@ impl KeepAlive {
             self.last_heard = now;
         }
         self.flags.set(Flags::HEARD);
-        self.flags.clear(Flags::OWED);
+        self.flags.clear(Flags::OWED | Flags::MISSED);
     }
 
     /// K7: a segment arrived while the machine was not merely waiting for silence.
@@ -929,8 +940,12 @@ impl KeepAlive {
     }
 
     fn give_up(&mut self, now: Instant, cause: Cause) {
-        self.phase = Phase::Over { at: now, cause };
-        self.flags.set(Flags::UNREPORTED | Flags::UNSETTLED);
+        self.phase = Phase::Over {
+            at: now,
+            cause,
+            is_reported: false,
+        };
+        self.flags.set(Flags::UNSETTLED);
         self.counters.verdicts = self.counters.verdicts.saturating_add(1);
     }
 

@@ -27,6 +27,9 @@ pub(crate) struct Model {
     suspected: bool,
     /// A verdict was put off in this round of silence, because it fell due in a gap.
     spared: bool,
+    /// Something fell due in a gap, under options that are not in force any more, and nobody has
+    /// looked since.
+    missed: bool,
     /// Since when the peer has owed us an answer.
     owes_since: Option<u64>,
     /// We know already that something is outstanding or queued.
@@ -47,6 +50,7 @@ enum Waiting {
         since: u64,
         until: u64,
         again: u64,
+        offered: bool,
     },
     /// For the answer to the probe that left then.
     Answer {
@@ -96,6 +100,7 @@ impl Model {
             attempts: Vec::new(),
             suspected: false,
             spared: false,
+            missed: false,
             owes_since: None,
             known_busy: false,
             events: Vec::new(),
@@ -121,6 +126,7 @@ impl Model {
         }
         self.waiting = Waiting::Disabled;
         self.end_round();
+        self.missed = false;
         self.owes_since = None;
         self.known_busy = false;
     }
@@ -138,8 +144,9 @@ impl Model {
         if config == self.config {
             return;
         }
-        // K9: what was missed under the old options stays missed.
-        let is_missed = self.poll_timeout().is_some_and(|due| self.is_gap(now, due));
+        // K9: what was missed under the old options stays missed, whatever options are set after
+        // these, until somebody looks.
+        self.missed |= self.poll_timeout().is_some_and(|due| self.is_gap(now, due));
         self.config = config;
         let interval = self.interval();
         match &mut self.waiting {
@@ -155,6 +162,7 @@ impl Model {
                 since,
                 until,
                 again,
+                ..
             } => {
                 let earliest = now.saturating_sub(interval);
                 if earliest > *since {
@@ -179,7 +187,7 @@ impl Model {
         if let (Some(owes_since), Some(timeout)) = (&mut self.owes_since, config.user_timeout()) {
             *owes_since = (*owes_since).max(now.saturating_sub(micros(timeout)));
         }
-        if is_missed && !self.spared {
+        if self.missed && !self.spared {
             self.spare(now);
         }
     }
@@ -219,6 +227,7 @@ impl Model {
         let heard = now.max(self.silent_since);
         self.heard = Some(heard);
         self.silent_since = heard;
+        self.missed = false;
         self.owes_since = None;
         let unanswered = self.unanswered();
         if unanswered > 0 {
@@ -277,6 +286,7 @@ impl Model {
         if self.is_idle() {
             return;
         }
+        self.missed = false;
         if is_busy(tcb) {
             self.look_while_busy(now);
             return;
@@ -286,6 +296,17 @@ impl Model {
         match self.waiting {
             Waiting::Disabled | Waiting::Over(_) => {}
             Waiting::Silence { until } => {
+                if now >= until {
+                    self.count_if_late(now, until);
+                    self.want(now);
+                }
+            }
+            // Choice: one that was never offered could not leave, and is wanted from now on.
+            Waiting::Leaving {
+                until,
+                offered: false,
+                ..
+            } => {
                 if now >= until {
                     self.count_if_late(now, until);
                     self.want(now);
@@ -329,6 +350,7 @@ impl Model {
             since,
             until,
             again,
+            offered: true,
         };
         Some(Segment {
             seq: tcb.snd_nxt.0.wrapping_sub(1),
@@ -450,6 +472,7 @@ impl Model {
             since: now,
             until: now.saturating_add(self.interval()),
             again: now,
+            offered: false,
         };
     }
 
