@@ -11,12 +11,14 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
+mod recorded;
 mod settled;
 mod twins;
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use recorded::{Direction, Recording, Scene, assert_is_eventful, assert_transparent};
 use settled::settled;
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
@@ -372,4 +374,29 @@ fn one_frame_more_is_noticed() {
     let frame = twins.peer.wire.outbound[0].clone();
     twins.kept.wire.inbound.push_back(frame);
     twins.settle();
+}
+
+/// What a Linux kernel once said to smoltcp, said to it again, has it send the octets that it sent
+/// then, at the same times; with keep-alive those and probes.
+#[test]
+fn recorded_traffic_is_the_same() {
+    for scene in Scene::all() {
+        let recording = Recording::load(scene.name);
+        assert_is_eventful(&scene, &recording);
+        assert_transparent(&scene, &recording);
+    }
+}
+
+/// The replay notices one octet that smoltcp has not sent.
+#[test]
+#[should_panic(expected = "not what was recorded")]
+fn one_recorded_octet_changed_is_noticed() {
+    let scene = Scene::all().into_iter().next().unwrap();
+    let mut recording = Recording::load(scene.name);
+    let mut sent = recording.frames.iter_mut();
+    let last = sent
+        .rfind(|frame| frame.direction == Direction::Outbound)
+        .unwrap();
+    *last.octets.last_mut().unwrap() ^= 1;
+    assert_transparent(&scene, &recording);
 }

@@ -9,6 +9,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "each of its users needs its own part of it"
 )]
 #![allow(
