@@ -22,9 +22,17 @@ mod capture;
 mod client;
 #[path = "kernel/lab.rs"]
 mod lab;
+#[path = "kernel/peer.rs"]
+mod peer;
+mod recorded;
+#[path = "kernel/recorder.rs"]
+mod recorder;
+mod twins;
 
+use std::env;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
+use std::panic;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -38,6 +46,8 @@ use crate::client::{
     Client, Connection, HOST_V4, HOST_V6, TAP, configure_host, listen, wall_clock,
 };
 use crate::lab::{Namespace, is_ready};
+use crate::recorded::{Scene, assert_is_eventful, assert_transparent};
+use crate::recorder::{record, system};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -631,6 +641,29 @@ fn timeline_is_that_of_linux() {
     for (theirs, ours) in theirs.iter().zip(&ours) {
         assert_eq!(theirs.what, ours.what);
         assert!(theirs.at.abs_diff(ours.at) < APART, "{theirs:?} {ours:?}");
+    }
+}
+
+/// What smoltcp says to the kernel it says to a recording of the kernel, with keep-alive as
+/// without. With `TCP_KEEPALIVE_RECORD` set, these recordings replace those of `tests/recorded`.
+#[test]
+fn conversations_can_be_replayed() {
+    if !is_ready(&[]) {
+        return;
+    }
+    let recordings = thread::scope(|scope| {
+        let recorders = Scene::all().map(|scene| scope.spawn(|| (record(&scene), scene)));
+        recorders.map(|it| {
+            it.join()
+                .unwrap_or_else(|failure| panic::resume_unwind(failure))
+        })
+    });
+    for (recording, scene) in recordings {
+        assert_transparent(&scene, &recording);
+        if env::var_os("TCP_KEEPALIVE_RECORD").is_some() {
+            assert_is_eventful(&scene, &recording);
+            recording.save(scene.name, &system());
+        }
     }
 }
 

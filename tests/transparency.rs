@@ -11,12 +11,14 @@
     reason = "a helper of a test may fail as a test does"
 )]
 
+mod recorded;
 mod settled;
 mod twins;
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use recorded::{Direction, Recording, Scene, assert_is_eventful, assert_transparent};
 use settled::settled;
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
@@ -113,8 +115,8 @@ proptest! {
         for step in &steps {
             twins.perform(step);
         }
-        assert_eq!(twins.extra.len(), 0);
-        assert!(twins.compared > 0);
+        assert_eq!(twins.comparison.extra.len(), 0);
+        assert!(twins.comparison.compared > 0);
     }
 
     /// Whatever arrives while probes leave all the time, the probes are all that is different. (If
@@ -132,11 +134,11 @@ proptest! {
         // Without an Ethernet, on which what arrives may tell lies about neighbours.
         let setup = Setup { delays_acks: false, ..Setup::of(bits << 1) };
         let mut twins = Twins::connected(setup, restless(), seed);
-        assert!(!twins.extra.is_empty());
+        assert!(!twins.comparison.extra.is_empty());
         for step in &steps {
             twins.perform(step);
         }
-        assert!(twins.compared > 0);
+        assert!(twins.comparison.compared > 0);
     }
 }
 
@@ -172,10 +174,13 @@ fn bulk_transfers_with_loss_are_the_same() {
             assert_eq!(twins.octets_lost > 0, loss > 0, "{setup:?}");
             twins.loss = 0;
             twins.wait(Duration::from_secs(10));
-            let probes = twins.extra.len();
+            let probes = twins.comparison.extra.len();
             transfer(&mut twins, 3000);
             twins.wait(Duration::from_secs(10));
-            assert!(probes > 0 && twins.extra.len() > probes, "{setup:?}");
+            assert!(
+                probes > 0 && twins.comparison.extra.len() > probes,
+                "{setup:?}"
+            );
             assert_eq!(twins.plain.tcp(0).state(), tcp::State::Established);
         }
     }
@@ -200,7 +205,7 @@ fn every_kind_of_socket_is_the_same() {
         assert!(all.iter().all(|it| it.octets > 0), "{setup:?}");
         let peer = &twins.peer.received;
         assert!(peer[1].octets > 0 && peer[4].octets > 0, "{setup:?}");
-        assert!(twins.extra.len() > 10, "{setup:?}");
+        assert!(twins.comparison.extra.len() > 10, "{setup:?}");
         // DNS, and DHCP where there is any, are known from what they ask.
         let questions = twins.sent_to(53).len();
         assert!(questions > 0, "{setup:?}");
@@ -215,14 +220,14 @@ fn every_kind_of_socket_is_the_same() {
 fn what_is_drawn_is_the_same_after_probes() {
     let mut twins = Twins::connected(Setup::of(0), restless(), 3);
     twins.perform(&Step::Wait(20_000));
-    assert!(twins.extra.len() > 10);
+    assert!(twins.comparison.extra.len() > 10);
     twins.perform(&Step::Abort(1));
     twins.perform(&Step::Wait(100));
     twins.perform(&Step::Open(1));
-    let before = twins.compared;
+    let before = twins.comparison.compared;
     twins.perform(&Step::Chatter);
     twins.perform(&Step::Wait(1000));
-    assert!(twins.compared > before);
+    assert!(twins.comparison.compared > before);
     assert_eq!(twins.kept.tcp(1).state(), tcp::State::Established);
 }
 
@@ -233,7 +238,7 @@ fn held_back_acknowledgement_is_brought_forward_not_lost() {
     let mut twins = Twins::connected(Setup::of(0), config(10, 5, 255), 3);
     let delay = Duration::from_secs(15);
     twins.both(|twin| twin.tcp(0).set_ack_delay(Some(delay)));
-    let before = twins.numbers.unwrap();
+    let before = twins.comparison.numbers.unwrap();
     twins.peer.write(0, 100);
     twins.settle();
     twins.sent.clear();
@@ -265,7 +270,7 @@ fn held_back_acknowledgement_is_brought_forward_not_lost() {
 #[test]
 fn left_over_delay_is_begun_anew() {
     let mut twins = Twins::connected(Setup::of(0), config(10, 5, 255), 3);
-    let begun = twins.numbers.unwrap();
+    let begun = twins.comparison.numbers.unwrap();
     let arrives = Step::Segment(Near {
         len: 50,
         window: 2048,
@@ -274,9 +279,12 @@ fn left_over_delay_is_begun_anew() {
     // That it arrived before is answered at once.
     twins.perform(&arrives);
     twins.perform(&arrives);
-    assert_eq!(twins.numbers.unwrap().1, begun.1.wrapping_add(50));
+    assert_eq!(
+        twins.comparison.numbers.unwrap().1,
+        begun.1.wrapping_add(50)
+    );
     twins.perform(&Step::Wait(12_000));
-    assert_eq!(twins.extra.len(), 1);
+    assert_eq!(twins.comparison.extra.len(), 1);
     twins.compares = false;
     twins.sent.clear();
     // What the peer has to say to octets that are not its own does not matter.
@@ -301,12 +309,19 @@ fn left_over_delay_is_begun_anew() {
 fn forgotten_neighbour_is_asked_for_by_the_probe() {
     // No datagrams, so nothing keeps the neighbour known.
     let mut twins = Twins::connected(Setup::of(0b1_0001), config(90, 30, 255), 3);
-    twins.allows_query = true;
+    twins.comparison.allows_query = true;
     twins.perform(&Step::Wait(60_000));
-    assert_eq!((twins.queries, twins.extra.len()), (0, 0));
+    assert_eq!(
+        (twins.comparison.queries, twins.comparison.extra.len()),
+        (0, 0)
+    );
     twins.perform(&Step::Wait(40_000));
-    assert!(twins.queries > 0);
-    assert_eq!(twins.extra.len(), 0, "nobody has answered the question");
+    assert!(twins.comparison.queries > 0);
+    assert_eq!(
+        twins.comparison.extra.len(),
+        0,
+        "nobody has answered the question"
+    );
 }
 
 /// A verdict adds its RST. What the other sockets do afterwards is as if nothing had happened.
@@ -315,14 +330,14 @@ fn verdict_adds_a_reset_and_disturbs_no_other_socket() {
     for bits in 0..16 {
         let setup = Setup::of(bits);
         let mut twins = Twins::connected(setup, config(10, 2, 3), 5);
-        twins.allows_reset = true;
+        twins.comparison.allows_reset = true;
         twins.perform(&Step::Wait(20_000));
         assert_eq!(
             twins.kept.keep_alive_state(),
             Some(State::TimedOut),
             "{setup:?}"
         );
-        let [probes @ .., reset] = &twins.extra[..] else {
+        let [probes @ .., reset] = &twins.comparison.extra[..] else {
             panic!("nothing was sent");
         };
         assert!(reset.rst && probes.len() == 3, "{setup:?}");
@@ -335,7 +350,7 @@ fn verdict_adds_a_reset_and_disturbs_no_other_socket() {
             twins.perform(&Step::Wait(5000));
         }
         assert_eq!(twins.plain.received[1..], twins.kept.received[1..]);
-        assert_eq!(twins.extra.len(), 4, "{setup:?}");
+        assert_eq!(twins.comparison.extra.len(), 4, "{setup:?}");
     }
 }
 
@@ -359,4 +374,29 @@ fn one_frame_more_is_noticed() {
     let frame = twins.peer.wire.outbound[0].clone();
     twins.kept.wire.inbound.push_back(frame);
     twins.settle();
+}
+
+/// What a Linux kernel once said to smoltcp, said to it again, has it send the octets that it sent
+/// then, at the same times; with keep-alive those and probes.
+#[test]
+fn recorded_traffic_is_the_same() {
+    for scene in Scene::all() {
+        let recording = Recording::load(scene.name);
+        assert_is_eventful(&scene, &recording);
+        assert_transparent(&scene, &recording);
+    }
+}
+
+/// The replay notices one octet that smoltcp has not sent.
+#[test]
+#[should_panic(expected = "not what was recorded")]
+fn one_recorded_octet_changed_is_noticed() {
+    let scene = Scene::all().into_iter().next().unwrap();
+    let mut recording = Recording::load(scene.name);
+    let mut sent = recording.frames.iter_mut();
+    let last = sent
+        .rfind(|frame| frame.direction == Direction::Outbound)
+        .unwrap();
+    *last.octets.last_mut().unwrap() ^= 1;
+    assert_transparent(&scene, &recording);
 }

@@ -147,7 +147,7 @@ fuzz_target!(|plan: Plan| {
     for next in plan.moves.into_iter().take(MAX_STEPS) {
         twins.perform(&next.step(is_restless));
     }
-    assert!(is_restless || twins.extra.is_empty());
+    assert!(is_restless || twins.comparison.extra.is_empty());
     if !is_restless {
         outlive_the_peer(&mut twins);
     }

@@ -267,7 +267,7 @@ fn tsval() -> u32 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "these tests run in real time")]
-fn clock() -> Instant {
+pub(crate) fn clock() -> Instant {
     Instant::now()
 }
 

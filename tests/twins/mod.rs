@@ -9,6 +9,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "each of its users needs its own part of it"
 )]
 #![allow(
@@ -21,6 +22,7 @@
     reason = "a comparison that fails should do so at once, and loudly"
 )]
 
+pub mod comparison;
 pub mod station;
 pub mod step;
 
@@ -28,9 +30,10 @@ use std::collections::VecDeque;
 
 use smoltcp::phy::Medium;
 use smoltcp::time::{Duration, Instant};
+use tcp_keepalive::Config;
 use tcp_keepalive::sim::wire::{self, Kind, Segment};
-use tcp_keepalive::{Config, Event};
 
+pub use comparison::Comparison;
 pub use station::{Setup, Station};
 pub use step::{Near, Step};
 
@@ -56,17 +59,8 @@ pub struct Twins {
     luck: u64,
     /// The frames that the twins were shown last.
     shown: VecDeque<Vec<u8>>,
-    /// What the connection has shown: SND.NXT, and the last acknowledgement that was sent.
-    pub numbers: Option<(u32, u32)>,
-    /// What only the host with keep-alive has sent.
-    pub extra: Vec<Segment>,
-    /// Frames that both have sent.
-    pub compared: u64,
+    pub comparison: Comparison,
     pub octets_lost: u64,
-    /// What may be extra besides probes.
-    pub allows_query: bool,
-    pub allows_reset: bool,
-    pub queries: u32,
     /// Whether what the two send is compared, rather than only kept.
     pub compares: bool,
     /// What they have sent, and which of them: the one with keep-alive is the second.
@@ -97,13 +91,8 @@ impl Twins {
             to_peer: VecDeque::new(),
             luck: seed | 1,
             shown: VecDeque::new(),
-            numbers: None,
-            extra: Vec::new(),
-            compared: 0,
+            comparison: Comparison::new(setup),
             octets_lost: 0,
-            allows_query: false,
-            allows_reset: false,
-            queries: 0,
             compares: true,
             sent: Vec::new(),
         }
@@ -207,94 +196,20 @@ impl Twins {
                 .extend(frames.iter().map(|frame| (twin, frame.clone())));
         }
         if self.compares {
-            self.compare_frames(&plain, &kept);
+            self.comparison.sent(self.now, &plain, &kept);
+            let probes = self.kept.probes_sent();
+            assert_eq!(self.comparison.probes(), probes, "at {}", self.now);
         }
         for frame in plain {
             if !self.is_lost(frame.len()) {
                 self.to_peer.push_back((self.now + DELAY, frame));
             }
         }
-        while let Some((_, event)) = self.kept.poll_event() {
-            assert!(
-                self.allows_reset || !matches!(event, Event::TimedOut(_)),
-                "{event:?} at {}",
-                self.now
-            );
+        self.comparison.told(self.now, &mut self.kept);
+        if self.compares {
+            let twins = [&mut self.plain, &mut self.kept];
+            self.comparison.observed(self.now, twins);
         }
-        if self.compares && !self.allows_reset {
-            let seen = [&mut self.plain, &mut self.kept].map(|twin| twin.observe(self.now));
-            assert_eq!(seen[0], seen[1], "at {}", self.now);
-        }
-    }
-
-    fn compare_frames(&mut self, plain: &[Vec<u8>], kept: &[Vec<u8>]) {
-        let mut expected = plain.iter().peekable();
-        for frame in kept {
-            if expected.next_if_eq(&frame).is_some() {
-                self.compared += 1;
-                self.note(frame);
-            } else {
-                self.allow(frame, expected.peek().copied());
-            }
-        }
-        assert_eq!(expected.next(), None, "was not sent at {}", self.now);
-        assert_eq!(self.probes(), self.kept.probes_sent(), "at {}", self.now);
-    }
-
-    fn probes(&self) -> u32 {
-        let probes = self.extra.iter().filter(|segment| !segment.rst);
-        u32::try_from(probes.count()).unwrap()
-    }
-
-    /// A frame that both have sent tells the numbers.
-    fn note(&mut self, frame: &[u8]) {
-        if let Kind::Tcp(segment) = wire::parse(self.setup.medium, frame)
-            && self.is_first_connection(&segment)
-            && let (Some(ack), false) = (segment.ack, segment.rst)
-        {
-            let end = segment.end();
-            let nxt = match self.numbers {
-                Some((nxt, _)) if !segment.syn && end.wrapping_sub(nxt) > u32::MAX / 2 => nxt,
-                _ => end,
-            };
-            self.numbers = Some((nxt, ack));
-        }
-    }
-
-    fn is_first_connection(&self, segment: &Segment) -> bool {
-        let ports = (segment.src_port, segment.dst_port);
-        let ours = if self.setup.passive {
-            (station::SERVICE, station::FIRST_PORT)
-        } else {
-            (station::FIRST_PORT, station::SERVICE)
-        };
-        ports == ours && segment.src_addr == self.setup.address(1)
-    }
-
-    /// A frame that only the host with keep-alive has sent: a probe, and nothing else (K12).
-    fn allow(&mut self, frame: &[u8], instead_of: Option<&Vec<u8>>) {
-        let kind = wire::parse(self.setup.medium, frame);
-        if self.allows_query && kind.is_neighbor_query() {
-            self.queries += 1;
-            return;
-        }
-        let context = format!("{kind:?} at {}, not {instead_of:02x?}", self.now);
-        let Kind::Tcp(segment) = kind else {
-            panic!("sent only with keep-alive: {context}");
-        };
-        let (nxt, ack) = self.numbers.expect("there was a connection");
-        assert!(self.is_first_connection(&segment), "{context}");
-        assert!(segment.checksum_ok && segment.ip_checksum_ok, "{context}");
-        if self.allows_reset && segment.rst {
-            assert_eq!(segment.seq, nxt, "{context}");
-        } else {
-            assert!(segment.is_pure_ack(), "{context}");
-            assert_eq!(segment.seq, nxt.wrapping_sub(1), "{context}");
-        }
-        // What the stack has not acknowledged yet the probe may.
-        let ahead = segment.ack.unwrap().wrapping_sub(ack);
-        assert!(ahead <= 1 << 16, "{context}");
-        self.extra.push(segment);
     }
 
     /// Does one thing, and lets pass a millisecond.

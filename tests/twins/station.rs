@@ -1,5 +1,6 @@
 //! A smoltcp host with a socket of every kind that its medium allows.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use smoltcp::iface::{Config as IfaceConfig, Interface, SocketHandle, SocketSet};
@@ -11,13 +12,14 @@ use smoltcp::wire::{
     Icmpv6Repr, IpAddress, IpCidr, IpProtocol, IpRepr, IpVersion,
 };
 use tcp_keepalive::smoltcp::KeepAliveSet;
-use tcp_keepalive::{Config, Event, sim};
+use tcp_keepalive::{Config, Event};
 
 /// The port at which a connection is accepted.
 pub const SERVICE: u16 = 7;
 /// The port from which the first connection is opened.
 pub const FIRST_PORT: u16 = 49_152;
-const DATAGRAMS: u16 = 5353;
+/// The port from which datagrams are sent, and to which.
+pub const DATAGRAMS: u16 = 5353;
 const IDENT: u16 = 0x4242;
 /// A protocol that smoltcp does not know.
 const PROTOCOL: IpProtocol = IpProtocol::Unknown(200);
@@ -68,6 +70,17 @@ impl Setup {
 
 pub const fn mac(last: u8) -> EthernetAddress {
     EthernetAddress([2, 0, 0, 0, 0, last])
+}
+
+thread_local! {
+    /// The time of whoever is polled.
+    static SHOWN: Cell<Instant> = const { Cell::new(Instant::ZERO) };
+}
+
+/// Milliseconds, for the timestamp option.
+fn timestamp_clock() -> u32 {
+    let millis = SHOWN.get().total_millis() & i64::from(u32::MAX);
+    u32::try_from(millis).unwrap()
 }
 
 /// Sockets other than TCP.
@@ -127,7 +140,7 @@ impl Station {
             let buffer = || tcp::SocketBuffer::new(vec![0; BUFFER]);
             let mut socket = tcp::Socket::new(buffer(), buffer());
             if setup.timestamps {
-                socket.set_tsval_generator(Some(sim::timestamp_clock));
+                socket.set_tsval_generator(Some(timestamp_clock));
             }
             if !setup.delays_acks {
                 socket.set_ack_delay(None);
@@ -247,6 +260,7 @@ impl Station {
     }
 
     pub fn poll(&mut self, now: Instant) {
+        SHOWN.set(now);
         let (iface, sockets, wire) = (&mut self.iface, &mut self.sockets, &mut self.wire);
         match &mut self.keep_alive {
             Some(keep_alive) => keep_alive.poll(now, iface, wire, sockets),

@@ -66,7 +66,7 @@ pub struct Near {
 
 impl Near {
     fn frame(&self, twins: &Twins) -> Option<Vec<u8>> {
-        let (nxt, ack) = twins.numbers?;
+        let (nxt, ack) = twins.comparison.numbers?;
         let setup = &twins.setup;
         let (src_port, dst_port) = if setup.passive {
             (station::FIRST_PORT, station::SERVICE)
