@@ -126,6 +126,21 @@ fn half_open_handshake_is_not_probed() {
     assert_eq!(t.state(), Some(State::Disabled));
 }
 
+/// Closed by the application before that, it is in FIN-WAIT-1, and still nobody was heard.
+#[test]
+fn half_open_handshake_that_is_closed_was_not_heard() {
+    let mut t = Setup::default().passive().closed();
+    t.enable(config(10, 2, 3));
+    t.socket().listen(80).unwrap();
+    t.peer_connects(false);
+    t.at(ms(10)).syn();
+    t.silence_peer();
+    t.at(5).is(Tcp::SynReceived);
+    t.socket().close();
+    t.at(9).is(Tcp::FinWait1);
+    assert_eq!(t.last_heard(), None);
+}
+
 // Enabled late, on a connection that is silent ever since.
 
 /// The numbers of a probe are had without a frame: none leaves between enabling and the first

@@ -482,7 +482,8 @@ fn follow(slot: &mut Slot, socket: &mut tcp::Socket<'_>, iface: &Interface, now:
         if is_busy(socket) {
             slot.machine.note_busy();
         }
-        if was_opening {
+        // Closed by the application in SYN-RECEIVED it is in FIN-WAIT-1, and nobody was heard.
+        if was_opening && state != tcp::State::FinWait1 {
             // The segment that completed the handshake: smoltcp believed it.
             slot.machine.handle_segment(now);
             slot.marks.clear(Marks::UNPROVEN);
