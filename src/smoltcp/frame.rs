@@ -547,6 +547,73 @@ mod tests {
         assert_eq!(segment(Link::Unsupported, &packet), None);
     }
 
+    /// IPv4 options are passed over.
+    #[test]
+    fn a_longer_ipv4_header_is_passed_over() {
+        let [(link, packet), _] = emit(V4, &repr(b"abc"));
+        let mut longer = packet.clone();
+        longer.splice(20..20, [1, 1, 1, 0]);
+        longer[0] = 0x46;
+        longer[3] += 4;
+        assert_eq!(segment(link, &longer), segment(link, &packet));
+        assert!(tcp(link, &longer).is_segment_intact());
+    }
+
+    /// A segment whose flags say neither ACK nor PSH has neither.
+    #[test]
+    fn flags_that_are_not_set_are_not_read() {
+        let [(link, mut packet), _] = emit(V4, &repr(b""));
+        packet[33] = 0x02;
+        assert!(!tcp(link, &packet).is_push());
+        let segment = segment(link, &packet).unwrap();
+        assert_eq!((segment.ack, segment.syn), (None, true));
+    }
+
+    /// Of an IPv6 packet both the version and the next header have to be right.
+    #[test]
+    fn another_ipv6_packet_is_left_alone() {
+        let [_, (link, frame)] = emit(V6, &repr(b""));
+        for (octet, value) in [(14, 0x45), (20, 17)] {
+            let mut frame = frame.clone();
+            frame[octet] = value;
+            assert_eq!(segment(link, &frame), None);
+        }
+    }
+
+    /// Connections that differ in one thing only are spread over the table, whichever it is.
+    #[test]
+    fn alike_connections_are_spread() {
+        const BUCKETS: u64 = 64;
+        let local = V4[0].into();
+        let key = |last: u8, local_port, port| {
+            Key::new(
+                local,
+                local_port,
+                IpAddress::v4(192, 0, 2, last).into(),
+                port,
+            )
+        };
+        let v6 = |last: u16| {
+            let remote = IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+            Key::new(V6[0].into(), 7, remote.into(), 80)
+        };
+        let families: [Vec<Key>; 4] = [
+            (0..64).map(|number| key(number, 7, 80)).collect(),
+            (0..64).map(|number| key(2, 49152 + number, 80)).collect(),
+            (0..64).map(|number| key(2, 7, 49152 + number)).collect(),
+            (0..64).map(v6).collect(),
+        ];
+        for keys in families {
+            let mut buckets = [0; 64];
+            for key in keys {
+                let bucket = (u64::from(key.hash()) * BUCKETS) >> 32;
+                buckets[usize::try_from(bucket).unwrap()] += 1;
+            }
+            let fullest = buckets.iter().max().unwrap();
+            assert!(*fullest <= 4, "{buckets:?}");
+        }
+    }
+
     /// Who asks for a neighbour's address cannot send yet, over either protocol.
     #[test]
     fn neighbour_queries_are_recognised() {

@@ -92,6 +92,13 @@ mod tests {
         }
     }
 
+    /// Hashes are spread over all of a table, whatever its size.
+    #[test]
+    fn hashes_are_spread() {
+        let buckets = [0, 1 << 31, u32::MAX].map(Index::<5>::bucket);
+        assert_eq!(buckets, [0, 2, 4]);
+    }
+
     /// A table without room holds nothing and finds nothing.
     #[test]
     fn an_empty_table_is_no_trouble() {
