@@ -340,3 +340,64 @@ impl Flow {
         self.known && self.snd_una.0 != self.snd_nxt.0
     }
 }
+
+/// What only an adapter may use; the rest is tested from outside, in `tests/flow.rs`.
+#[cfg(all(test, feature = "smoltcp"))]
+mod tests {
+    use super::*;
+
+    const SND: SeqNumber = SeqNumber(100);
+    const RCV: SeqNumber = SeqNumber(900);
+
+    const fn segment(seq: SeqNumber, ack: SeqNumber, len: u32) -> Segment {
+        Segment {
+            seq,
+            ack: Some(ack),
+            window: 64,
+            len,
+            syn: false,
+            fin: false,
+            rst: false,
+            timestamps: None,
+        }
+    }
+
+    fn known() -> Flow {
+        let mut flow = Flow::new(64, 64);
+        flow.handle_sent(&segment(SND, RCV, 0));
+        flow
+    }
+
+    /// What ends beyond the last acknowledgement is news.
+    #[test]
+    fn news_is_what_was_not_acknowledged() {
+        let flow = known();
+        for (seq, is_news) in [(889, false), (890, false), (891, true), (900, true)] {
+            assert_eq!(flow.is_news(&segment(SeqNumber(seq), SND, 10)), is_news);
+        }
+    }
+
+    /// A window that is closed is seen at a glance, and so is one that is open again.
+    #[test]
+    fn a_closed_window_is_seen_at_a_glance() {
+        let mut flow = known();
+        let open = segment(RCV, SND, 10);
+        let closed = Segment { window: 0, ..open };
+        flow.glance(&closed);
+        assert!(flow.is_window_closed());
+        flow.glance(&open);
+        assert!(!flow.is_window_closed());
+    }
+
+    /// A keep-alive begins one octet below SND.NXT, if that is known.
+    #[test]
+    fn a_keep_alive_is_known_by_where_it_begins() {
+        let flow = known();
+        for (seq, is_keep_alive) in [(98, false), (99, true), (100, false), (101, false)] {
+            let segment = segment(SeqNumber(seq), RCV, 1);
+            assert_eq!(flow.is_keep_alive(&segment), is_keep_alive);
+        }
+        let below_zero = segment(SeqNumber(u32::MAX), RCV, 1);
+        assert!(!Flow::new(64, 64).is_keep_alive(&below_zero));
+    }
+}

@@ -76,3 +76,38 @@ fn k16_a_round_trip_of_hours_is_told_as_71_minutes() {
     let longest = Duration::from_micros(u64::from(u32::MAX) - 1);
     assert_eq!(machine.stats().last_rtt, Some(longest));
 }
+
+/// A machine that waits for silence has nothing to settle when the peer is heard; one that probes has.
+#[cfg(feature = "smoltcp")]
+#[test]
+fn k15_only_probing_is_unsettled() {
+    let mut machine = KeepAlive::new(config());
+    machine.enable(at(0));
+    machine.handle_segment(at(1));
+    assert!(!machine.is_unsettled());
+    machine.handle_timeout(at(11), &QUIET);
+    assert!(machine.is_unsettled());
+    machine.handle_segment(at(12));
+    assert!(!machine.is_unsettled());
+}
+
+/// A connection that was busy before anybody watched says nothing about what could leave: the user
+/// timeout does not begin.
+#[cfg(feature = "smoltcp")]
+#[test]
+fn k11_busy_from_the_start_owes_nothing() {
+    let timeout = Duration::from_secs(5);
+    for is_noted in [true, false] {
+        let mut machine = KeepAlive::new(config().with_user_timeout(timeout).unwrap());
+        if is_noted {
+            machine.note_busy();
+        }
+        machine.enable(at(0));
+        let queued = Tcb {
+            unsent: true,
+            ..QUIET
+        };
+        machine.handle_timeout(at(1), &queued);
+        assert_eq!(machine.is_owed(), !is_noted);
+    }
+}
