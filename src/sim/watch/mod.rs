@@ -164,6 +164,8 @@ impl Watch {
             let known = old.next_if(|account| account.handle == handle);
             let socket = tcp::Socket::downcast(socket);
             let is_open = socket.is_some_and(is_synchronised);
+            let is_accepting =
+                socket.is_some_and(|socket| socket.state() == tcp::State::SynReceived);
             let ends =
                 socket.and_then(|socket| socket.local_endpoint().zip(socket.remote_endpoint()));
             let account = match (known, ends) {
@@ -171,7 +173,12 @@ impl Watch {
                     account.over_for = account.over_for.saturating_add(1);
                     Some(account)
                 }
-                (Some(account), Some(ends)) if account.is_of(ends) => Some(account),
+                // What was open is not accepted again: that is another connection with the same ends.
+                (Some(account), Some(ends))
+                    if account.is_of(ends) && !(account.was_open && is_accepting) =>
+                {
+                    Some(account)
+                }
                 (_, Some((local, remote))) => {
                     is_new = true;
                     Some(Account::new(handle, local, remote))
