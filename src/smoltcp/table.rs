@@ -675,3 +675,6 @@ impl<const N: usize> Table<N> {
         self.slots.binary_search_by_key(&handle, |slot| slot.handle)
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

@@ -157,3 +157,84 @@ fn consume_inspected<T: phy::TxToken, R, const N: usize>(
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    /// Tokens of a device that says how it was used.
+    struct Wire<'a> {
+        meta: &'a Cell<PacketMeta>,
+        len: &'a Cell<usize>,
+    }
+
+    impl phy::RxToken for Wire<'_> {
+        fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+            f(&[])
+        }
+
+        fn meta(&self) -> PacketMeta {
+            self.meta.get()
+        }
+    }
+
+    impl phy::TxToken for Wire<'_> {
+        fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+            self.len.set(len);
+            f(&mut vec![0; len])
+        }
+
+        fn set_meta(&mut self, meta: PacketMeta) {
+            self.meta.set(meta);
+        }
+    }
+
+    fn meta(id: u32) -> PacketMeta {
+        let mut meta = PacketMeta::default();
+        meta.id = id;
+        meta
+    }
+
+    /// What marks a packet, for its time stamp say, reaches the device and comes from it.
+    #[test]
+    fn packets_keep_their_marks() {
+        let mut there = Table::<1>::new();
+        let table = &Cell::new(Some(&mut there));
+        let (marked, len) = (Cell::new(meta(7)), Cell::new(0));
+        let wire = || Wire {
+            meta: &marked,
+            len: &len,
+        };
+        let inner = wire();
+        assert_eq!(phy::RxToken::meta(&RxToken { inner, table }), meta(7));
+        let mut token = TxToken {
+            inner: wire(),
+            table,
+            is_reply: false,
+        };
+        phy::TxToken::set_meta(&mut token, meta(8));
+        assert_eq!(marked.get(), meta(8));
+    }
+
+    /// While smoltcp's keep-alive is awaited, frames of any length get the room they want.
+    #[test]
+    fn a_frame_of_any_length_has_room() {
+        for wanted in [0, KEEP_ALIVE_FRAME_LEN, KEEP_ALIVE_FRAME_LEN + 1, 1514] {
+            let mut there = Table::<1>::new();
+            there.is_learning = true;
+            let table = &Cell::new(Some(&mut there));
+            let (marked, len) = (Cell::new(meta(0)), Cell::new(0));
+            let token = TxToken {
+                inner: Wire {
+                    meta: &marked,
+                    len: &len,
+                },
+                table,
+                is_reply: false,
+            };
+            let had = phy::TxToken::consume(token, wanted, |frame| frame.len());
+            assert_eq!((had, len.get()), (wanted, wanted));
+        }
+    }
+}

@@ -12,6 +12,7 @@ use tcp_keepalive::{Cause, Config, Event, Instant, ProbePayload, State, Tcb, Ver
 const RETRY: u64 = 500_000;
 
 /// What the machine should be.
+#[expect(clippy::struct_excessive_bools, reason = "each says something else")]
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) config: Config,
@@ -295,14 +296,9 @@ impl Model {
         self.owes_since = None;
         match self.waiting {
             Waiting::Disabled | Waiting::Over(_) => {}
-            Waiting::Silence { until } => {
-                if now >= until {
-                    self.count_if_late(now, until);
-                    self.want(now);
-                }
-            }
-            // Choice: one that was never offered could not leave, and is wanted from now on.
-            Waiting::Leaving {
+            // Choice: a probe that was never offered could not leave, and is wanted from now on.
+            Waiting::Silence { until }
+            | Waiting::Leaving {
                 until,
                 offered: false,
                 ..
