@@ -37,7 +37,8 @@ const RETRY_MICROS: u64 = 500_000;
 /// - **K3** A probe is offered only while nothing is outstanding or queued. Due while busy, it is
 ///   put off by [`Config::idle`].
 /// - **K4** A probe counts once it has left. One that could not leave is offered again, and an
-///   interval that passes without it leaving is an *unsent* attempt.
+///   interval that passes without it leaving is an *unsent* attempt; one that was never offered
+///   is none.
 /// - **K5** The verdict falls one interval after the [`Config::count`]-th attempt: after
 ///   [`Config::detection_time`] of silence if all goes to time, never earlier, and never without
 ///   the attempts.
@@ -119,8 +120,8 @@ impl Flags {
     const TIMED: u8 = 1 << 5;
     /// A received segment changes more than the time: we are probing, or it is over.
     const UNSETTLED: u8 = 1 << 6;
-    /// What fell due in a gap (K9) is to be decided under options that were set since, and nobody has
-    /// looked yet.
+    /// What fell due in a gap (K9) is to be decided under options that were set since, and the peer was
+    /// neither heard nor asked again yet.
     const MISSED: u8 = 1 << 7;
 
     #[inline]
@@ -395,17 +396,15 @@ impl KeepAlive {
     /// `max(now, last attempt + interval)`. An equal configuration changes nothing, so it is
     /// harmless to set it over and over.
     ///
-    /// A verdict that was missed under the old configuration stays missed: another probe is sent
-    /// first (K9).
+    /// A verdict that was missed under the old configuration stays missed, whatever configurations
+    /// follow, until the peer was heard or asked again: another probe is sent first (K9).
     pub fn set_config(&mut self, now: Instant, config: Config) {
         if config == self.config() {
             return;
         }
-        if now > self.missed_after() {
-            self.flags.set(Flags::MISSED);
-        }
+        let is_missed = now > self.missed_after();
         self.replace_config(config);
-        self.rebase(now, self.flags.has(Flags::MISSED));
+        self.rebase(now, is_missed);
     }
 
     /// Replaces the configuration and moves nothing yet: [`rebase`](Self::rebase) has to follow, at
@@ -442,7 +441,10 @@ impl KeepAlive {
             let earliest = now.minus_micros(timeout.get());
             self.owed_since = earliest.max(self.owed_since);
         }
-        if is_missed && !self.flags.has(Flags::SPARED) {
+        if is_missed && !matches!(self.phase, Phase::Off | Phase::Over { .. }) {
+            self.flags.set(Flags::MISSED);
+        }
+        if self.flags.has(Flags::MISSED) && !self.flags.has(Flags::SPARED) {
             self.spare_missed(now);
         }
     }
@@ -528,7 +530,6 @@ impl KeepAlive {
         if let Phase::Off | Phase::Over { .. } = self.phase {
             return;
         }
-        self.flags.clear(Flags::MISSED);
         if !tcb.is_quiet() {
             self.look_busy(now);
             return;
@@ -568,12 +569,16 @@ impl KeepAlive {
             } else {
                 self.flags.clear(Flags::TIMED);
             }
+            self.flags.clear(Flags::MISSED);
             self.phase = Phase::Sent { at: now };
         }
     }
 
     /// The probe to send now, if one is due and the connection is quiet (K3). Poll it after
     /// [`handle_timeout`](Self::handle_timeout), and at each poll of the stack.
+    ///
+    /// Call it even if there is no room to send: a probe that was never offered counts for nothing,
+    /// not even as one that could not leave.
     ///
     /// Hand the probe back with [`handle_transmitted`](Self::handle_transmitted) once it has
     /// left. If it cannot leave, drop it; it is offered again at the next call, and

@@ -811,6 +811,21 @@ fn k9_what_was_missed_stays_missed_under_the_configuration_after_the_next() {
     assert_eq!(t.poll_at(at(100)), [(at(100), Probe)]);
 }
 
+/// Somebody who merely looks makes up for nothing: the peer was not asked.
+#[test]
+fn k9_what_was_missed_stays_missed_until_the_peer_is_asked() {
+    let mut t = Connection::armed(config(10, 2, 3));
+    t.run_until(at(14));
+    t.machine.set_config(at(100), config(10, 200, 3));
+    assert_eq!(t.poll_at(at(100)), []);
+    t.machine.set_config(at(101), config(10, 2, 3));
+    assert_eq!(t.poll_at(at(101)), [(at(101), Probe)]);
+    assert_eq!(
+        t.run_until(at(103)),
+        [(at(103), TimedOut(verdict(Cause::KeepAlive, 103, 4, 0)))]
+    );
+}
+
 /// Options set on waking use up nothing where no verdict was missed: the one that is missed later
 /// is still put off.
 #[test]

@@ -527,6 +527,22 @@ fn sleeper_with_data_in_flight_decides_after_that() {
     t.at(120).timed_out_by_user_timeout();
 }
 
+/// K9: nor do the options after those, before anybody was asked.
+#[test]
+fn sleeper_with_new_options_twice_asks_before_it_judges() {
+    let mut t = established(config(10, 2, 3));
+    t.cut();
+    t.at(10).probe(1).at(12).probe(2).at(14).probe(3);
+    t.at(15).nothing();
+    t.sleep_until(81);
+    t.repair();
+    t.enable(config(10, 200, 3));
+    t.at(82).nothing();
+    t.enable(config(10, 2, 3));
+    t.now().probe(4);
+    t.at(83).alive();
+}
+
 /// K9: options that are set on waking, before the first poll, make no verdict of what was missed.
 #[test]
 fn sleeper_with_new_options_asks_before_it_judges() {

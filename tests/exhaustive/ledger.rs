@@ -15,7 +15,7 @@ pub(crate) struct Ledger {
     waiting: Waiting,
     owed_since: Option<u64>,
     known_busy: bool,
-    /// Something fell due while the host slept, and it has not polled since.
+    /// Something fell due while the host slept, and the peer was neither heard nor asked since.
     missed: bool,
     /// A verdict was put off because it was missed: once in a round of silence.
     spared: bool,
@@ -137,7 +137,6 @@ impl Ledger {
 
     /// The machine looks, and has to decide so.
     pub(crate) fn seen(&mut self, now: u64, outstanding: bool) -> Option<Cause> {
-        self.missed = false;
         if outstanding {
             self.seen_busy(now)
         } else {
@@ -241,6 +240,7 @@ impl Ledger {
 
     pub(crate) fn left(&mut self, now: u64) {
         self.unanswered += 1;
+        self.missed = false;
         self.waiting = Waiting::Answer { left: now };
     }
 
@@ -284,6 +284,7 @@ impl Ledger {
         self.unanswered = 0;
         self.unsent = 0;
         self.owed_since = None;
+        self.missed = false;
         self.spared = false;
     }
 

@@ -28,8 +28,8 @@ pub(crate) struct Model {
     suspected: bool,
     /// A verdict was put off in this round of silence, because it fell due in a gap.
     spared: bool,
-    /// Something fell due in a gap, under options that are not in force any more, and nobody has
-    /// looked since.
+    /// Something fell due in a gap, under options that are not in force any more, and the peer was
+    /// neither heard nor asked since.
     missed: bool,
     /// Since when the peer has owed us an answer.
     owes_since: Option<u64>,
@@ -146,7 +146,7 @@ impl Model {
             return;
         }
         // K9: what was missed under the old options stays missed, whatever options are set after
-        // these, until somebody looks.
+        // these, until the peer is heard or asked.
         self.missed |= self.poll_timeout().is_some_and(|due| self.is_gap(now, due));
         self.config = config;
         let interval = self.interval();
@@ -287,7 +287,6 @@ impl Model {
         if self.is_idle() {
             return;
         }
-        self.missed = false;
         if is_busy(tcb) {
             self.look_while_busy(now);
             return;
@@ -366,6 +365,7 @@ impl Model {
         // Choice: one that is no longer wanted was sent, and counts for nothing else.
         if let Waiting::Leaving { .. } = self.waiting {
             self.attempts.push(Attempt::Unanswered);
+            self.missed = false;
             self.waiting = Waiting::Answer {
                 left: now,
                 until: now.saturating_add(self.interval()),
