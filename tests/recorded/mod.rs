@@ -27,5 +27,5 @@ pub mod scene;
 pub use census::{Census, assert_is_eventful};
 pub use player::Player;
 pub use recording::{Direction, Recorded, Recording};
-pub use replay::assert_transparent;
+pub use replay::{assert_transparent, assert_unchanged};
 pub use scene::{Ours, Scene, Theirs};

@@ -21,23 +21,25 @@ struct Watch<'a> {
     gives_up: bool,
 }
 
-/// Keep-alive of which nothing falls due changes nothing. If probes leave all the time, they are all
-/// that is different, and a verdict adds its RST; but not where acknowledgements are held back, which
-/// end earlier then, or later (see `held_back_acknowledgement_is_brought_forward_not_lost` and
-/// `left_over_delay_is_begun_anew`).
+/// Keep-alive of which nothing falls due changes nothing.
+pub fn assert_unchanged(scene: &Scene, recording: &Recording) {
+    let patient = watch(scene, recording, &[], false, [7 * 24 * 3600, 10], 3);
+    assert!(
+        patient.extra.is_empty() && patient.compared > 20,
+        "{}",
+        scene.name
+    );
+}
+
+/// The same; and if probes leave all the time, they are all that is different, and a verdict adds its
+/// RST; but not where acknowledgements are held back, which end earlier then, or later (see
+/// `held_back_acknowledgement_is_brought_forward_not_lost` and `left_over_delay_is_begun_anew`).
 pub fn assert_transparent(scene: &Scene, recording: &Recording) {
     let name = scene.name;
-    let watch = |switched, gives_up, [idle, interval]: [u64; 2], count| {
-        let [idle, interval] = [idle, interval].map(Duration::from_secs);
-        let watch = Watch {
-            config: Config::new(idle, interval, count).unwrap(),
-            switched,
-            gives_up,
-        };
-        replay(scene, recording, &watch)
+    let watch = |switched: &[u64], gives_up, times, count| {
+        watch(scene, recording, switched, gives_up, times, count)
     };
-    let patient = watch(&[], false, [7 * 24 * 3600, 10], 3);
-    assert!(patient.extra.is_empty() && patient.compared > 20, "{name}");
+    assert_unchanged(scene, recording);
     if scene.bears_probes() {
         let restless = watch(&[], false, [2, 1], 255);
         assert!(restless.extra.len() >= 8, "{name}: {:?}", restless.extra);
@@ -51,6 +53,23 @@ pub fn assert_transparent(scene: &Scene, recording: &Recording) {
         };
         assert!(reset.rst && !probe.rst, "{name}: {:?}", hasty.extra);
     }
+}
+
+fn watch(
+    scene: &Scene,
+    recording: &Recording,
+    switched: &[u64],
+    gives_up: bool,
+    times: [u64; 2],
+    count: u8,
+) -> Comparison {
+    let [idle, interval] = times.map(Duration::from_secs);
+    let watch = Watch {
+        config: Config::new(idle, interval, count).unwrap(),
+        switched,
+        gives_up,
+    };
+    replay(scene, recording, &watch)
 }
 
 /// Holds what smoltcp sends against what it has sent then, and what it sends with keep-alive against
