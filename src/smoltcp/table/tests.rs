@@ -245,6 +245,28 @@ fn only_the_keep_alive_is_intercepted() {
     }
 }
 
+/// What leaves unasked, and is no keep-alive, is in place of the one that was asked for: nothing is
+/// awaited any more. An answer is not.
+#[test]
+fn another_segment_is_in_place_of_the_keep_alive() {
+    for (ahead, is_reply, awaited) in [
+        (0, false, false),
+        (0, true, true),
+        (u32::MAX, false, true),
+        (u32::MAX, true, true),
+    ] {
+        for asked in [true, false] {
+            let mut table = table(true);
+            if asked {
+                table.slots[0].marks.set(Marks::LEARNING);
+            }
+            table.handle_sent(&sent(ahead, 0).emit(None), is_reply);
+            let is_awaited = table.slots[0].marks.has(Marks::LEARNING);
+            assert_eq!(is_awaited, asked && awaited, "{ahead} {is_reply}");
+        }
+    }
+}
+
 /// The keep-alive brings an acknowledgement forward: it proves what is held. On a connection that
 /// was not known it proves nothing that does not fit, and nothing will.
 #[test]
