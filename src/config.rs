@@ -1,13 +1,72 @@
 //! When to probe, how often, and when to give up.
 
 use core::fmt;
-use core::num::NonZeroU64;
+use core::num::NonZeroU32;
 use core::time::Duration;
 
-use crate::time::micros_rounded_up;
+use crate::time::duration_from_micros;
 
-const LONGEST_MICROS: u64 = i64::MAX.cast_unsigned();
-const SECOND_MICROS: u64 = 1_000_000;
+const SECOND: Millis = Millis(1000);
+
+/// A duration as a configuration keeps it: 1 ms to 49 days.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Millis(pub(crate) u32);
+
+impl Millis {
+    /// A part of a millisecond counts as a whole one, so that nothing falls due early.
+    const fn new(duration: Duration) -> Result<Self, ConfigError> {
+        let millis = millis_rounded_up(duration);
+        if millis > u32::MAX as u64 {
+            return Err(ConfigError::TooLong);
+        }
+        Self::from_millis(millis)
+    }
+
+    /// `millis` is at most [`u32::MAX`].
+    const fn from_millis(millis: u64) -> Result<Self, ConfigError> {
+        let [b0, b1, b2, b3, ..] = millis.to_le_bytes();
+        match u32::from_le_bytes([b0, b1, b2, b3]) {
+            0 => Err(ConfigError::ZeroDuration),
+            millis => Ok(Self(millis)),
+        }
+    }
+
+    /// Of no configuration.
+    pub(crate) const ZERO: Self = Self(0);
+
+    #[inline]
+    pub(crate) const fn micros(self) -> u64 {
+        (self.0 as u64).wrapping_mul(1000)
+    }
+
+    const fn duration(self) -> Duration {
+        let millis = self.0;
+        Duration::new(
+            (millis / 1000) as u64,
+            (millis % 1000).wrapping_mul(1_000_000),
+        )
+    }
+}
+
+impl fmt::Debug for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.duration().fmt(f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Millis {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{}ms", self.0);
+    }
+}
+
+const fn millis_rounded_up(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_mul(1000)
+        .saturating_add(duration.subsec_nanos().div_ceil(1_000_000) as u64)
+}
 
 /// When to probe, how often, and when to give up.
 ///
@@ -28,7 +87,7 @@ const SECOND_MICROS: u64 = 1_000_000;
 /// );
 /// ```
 ///
-/// Durations have microsecond resolution; a fraction counts as a whole microsecond.
+/// Durations are kept in milliseconds, up to 49 days; a part of a millisecond counts as a whole one.
 ///
 /// # Choosing values
 ///
@@ -42,9 +101,10 @@ const SECOND_MICROS: u64 = 1_000_000;
 ///   which covers both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
-    pub(crate) idle_micros: u64,
-    pub(crate) interval_micros: u64,
-    pub(crate) user_timeout_micros: Option<NonZeroU64>,
+    pub(crate) idle: Millis,
+    pub(crate) interval: Millis,
+    /// In milliseconds.
+    pub(crate) user_timeout: Option<NonZeroU32>,
     pub(crate) count: u8,
     pub(crate) payload: ProbePayload,
 }
@@ -71,8 +131,8 @@ pub enum ConfigError {
     CountTooSmall,
     /// A duration is zero. There is no magic zero here: to switch off, disable.
     ZeroDuration,
-    /// The time to a verdict, or the user timeout, exceeds `i64::MAX` microseconds (292 thousand
-    /// years). Usually a unit was mistaken, or a "never" was meant: then do not enable.
+    /// A duration exceeds [`u32::MAX`] milliseconds (49 days). Usually a unit was mistaken, or a
+    /// "never" was meant: then do not enable.
     TooLong,
     /// [`Config::detect_within`] was asked for less than [`Config::SHORTEST_LIMIT`].
     LimitTooShort,
@@ -83,7 +143,7 @@ impl fmt::Display for ConfigError {
         f.write_str(match self {
             Self::CountTooSmall => "the count must be at least 2: one lost segment decides nothing",
             Self::ZeroDuration => "a duration is zero",
-            Self::TooLong => "the time to a verdict exceeds i64::MAX microseconds",
+            Self::TooLong => "a duration exceeds 49 days (u32::MAX milliseconds)",
             Self::LimitTooShort => "a live peer cannot be told from a dead one in under 6 s",
         })
     }
@@ -114,7 +174,7 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError::CountTooSmall`] for a count of 0 or 1, [`ConfigError::ZeroDuration`],
-    /// and [`ConfigError::TooLong`] if `idle + count * interval` exceeds `i64::MAX` microseconds.
+    /// and [`ConfigError::TooLong`] for a duration of more than [`u32::MAX`] milliseconds.
     #[doc(alias = "TCP_KEEPIDLE")]
     #[doc(alias = "TCP_KEEPINTVL")]
     #[doc(alias = "TCP_KEEPCNT")]
@@ -122,24 +182,17 @@ impl Config {
         if count < 2 {
             return Err(ConfigError::CountTooSmall);
         }
-        if idle.is_zero() || interval.is_zero() {
-            return Err(ConfigError::ZeroDuration);
-        }
-        let idle_micros = micros_rounded_up(idle);
-        let interval_micros = micros_rounded_up(interval);
-        let Some(probing_micros) = interval_micros.checked_mul(count as u64) else {
-            return Err(ConfigError::TooLong);
+        let (idle, interval) = match (Millis::new(idle), Millis::new(interval)) {
+            (Ok(idle), Ok(interval)) => (idle, interval),
+            (Err(error), _) | (_, Err(error)) => return Err(error),
         };
-        match idle_micros.checked_add(probing_micros) {
-            Some(total) if total <= LONGEST_MICROS => Ok(Self {
-                idle_micros,
-                interval_micros,
-                user_timeout_micros: None,
-                count,
-                payload: ProbePayload::Empty,
-            }),
-            _ => Err(ConfigError::TooLong),
-        }
+        Ok(Self {
+            idle,
+            interval,
+            user_timeout: None,
+            count,
+            payload: ProbePayload::Empty,
+        })
     }
 
     /// As Redis has it (`tcp-keepalive` in `redis.conf`, `anetKeepAlive`): `interval` of idleness,
@@ -149,25 +202,31 @@ impl Config {
     ///
     /// [`ConfigError::ZeroDuration`] and [`ConfigError::TooLong`], as for [`Config::new`].
     pub const fn redis(interval: Duration) -> Result<Self, ConfigError> {
-        let third = micros_rounded_up(interval) / 3;
-        let spacing = if third < SECOND_MICROS {
-            SECOND_MICROS
-        } else {
-            third
+        let interval = match Millis::new(interval) {
+            Ok(interval) => interval,
+            Err(error) => return Err(error),
         };
-        Self::new(interval, Duration::from_micros(spacing), 3)
+        let third = match Millis::from_millis((interval.0 / 3) as u64) {
+            Ok(third) if third.0 > SECOND.0 => third,
+            _ => SECOND,
+        };
+        Ok(Self {
+            idle: interval,
+            interval: third,
+            user_timeout: None,
+            count: 3,
+            payload: ProbePayload::Empty,
+        })
     }
 
-    /// A peer that has died is reported within `limit` of the last segment it sent, whatever the
+    /// Reports a peer that has died within `limit` of the last segment it sent, whatever the
     /// connection was doing: a third of the limit is the idle time, a third goes to three probes,
-    /// and a third is the user timeout, for data that is left unacknowledged even if it was
-    /// written at the last moment before the probes would have decided.
+    /// and a third to data that is left unacknowledged, even if it was written at the last moment
+    /// before the probes would have decided: the user timeout and the interval for one more
+    /// question. All of it comes out in whole milliseconds.
     ///
-    /// While the peer's window is zero, smoltcp asks it again at intervals that grow to a minute;
-    /// time spent waiting to ask is not counted against the peer, so there the bound is the
-    /// longer of `limit` and 60 s plus `limit`. If `limit` is below 3 min, a single lost
-    /// window probe can decide there; see [`Config::with_user_timeout`]. The same bound holds if the
-    /// device or the gateway stops taking frames while something is in flight.
+    /// If `limit` is below 3 min, a single lost window probe can use up the user timeout; then the
+    /// one question that precedes its verdict decides. See [`Config::with_user_timeout`].
     ///
     /// # Errors
     ///
@@ -177,17 +236,31 @@ impl Config {
         if limit.is_zero() {
             return Err(ConfigError::ZeroDuration);
         }
-        let limit_micros = micros_rounded_up(limit);
-        if limit_micros < micros_rounded_up(Self::SHORTEST_LIMIT) {
+        let millis = limit
+            .as_secs()
+            .saturating_mul(1000)
+            .saturating_add(limit.subsec_millis() as u64);
+        if millis < millis_rounded_up(Self::SHORTEST_LIMIT) {
             return Err(ConfigError::LimitTooShort);
         }
-        if limit_micros > LONGEST_MICROS {
+        if millis > u32::MAX as u64 {
             return Err(ConfigError::TooLong);
         }
-        let third = Duration::from_micros(limit_micros / 3);
-        match Self::new(third, Duration::from_micros(limit_micros / 9), 3) {
-            Ok(config) => config.with_user_timeout(third),
-            Err(error) => Err(error),
+        let (third, ninth) = (millis / 3, millis / 9);
+        match (
+            Millis::from_millis(third),
+            Millis::from_millis(ninth),
+            Millis::from_millis(third.saturating_sub(ninth)),
+        ) {
+            (Ok(idle), Ok(interval), Ok(timeout)) => Ok(Self {
+                idle,
+                interval,
+                user_timeout: NonZeroU32::new(timeout.0),
+                count: 3,
+                payload: ProbePayload::Empty,
+            }),
+            // None of them is zero.
+            _ => Err(ConfigError::LimitTooShort),
         }
     }
 
@@ -212,20 +285,16 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::ZeroDuration`], and [`ConfigError::TooLong`] beyond `i64::MAX`
-    /// microseconds.
+    /// [`ConfigError::ZeroDuration`], and [`ConfigError::TooLong`] beyond [`u32::MAX`]
+    /// milliseconds.
     #[doc(alias = "TCP_USER_TIMEOUT")]
     pub const fn with_user_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
-        let micros = micros_rounded_up(timeout);
-        if micros > LONGEST_MICROS {
-            return Err(ConfigError::TooLong);
-        }
-        match NonZeroU64::new(micros) {
-            Some(micros) => {
-                self.user_timeout_micros = Some(micros);
+        match Millis::new(timeout) {
+            Ok(timeout) => {
+                self.user_timeout = NonZeroU32::new(timeout.0);
                 Ok(self)
             }
-            None => Err(ConfigError::ZeroDuration),
+            Err(error) => Err(error),
         }
     }
 
@@ -233,20 +302,20 @@ impl Config {
     /// `idle + count * interval`.
     #[must_use]
     pub const fn detection_time(&self) -> Duration {
-        let probing_micros = self.interval_micros.saturating_mul(self.count as u64);
-        Duration::from_micros(self.idle_micros.saturating_add(probing_micros))
+        let probing = self.interval.micros().saturating_mul(self.count as u64);
+        duration_from_micros(self.idle.micros().saturating_add(probing))
     }
 
     /// The silence after which the first probe is sent (RFC 9293 3.8.4, MUST-27).
     #[must_use]
     pub const fn idle(&self) -> Duration {
-        Duration::from_micros(self.idle_micros)
+        self.idle.duration()
     }
 
     /// The time an attempt is given before the next one, or the verdict.
     #[must_use]
     pub const fn interval(&self) -> Duration {
-        Duration::from_micros(self.interval_micros)
+        self.interval.duration()
     }
 
     /// How many attempts have to fail, 2 to 255.
@@ -264,20 +333,27 @@ impl Config {
     /// How long the peer may owe us an answer while something is outstanding, if that is bounded.
     #[must_use]
     pub const fn user_timeout(&self) -> Option<Duration> {
-        match self.user_timeout_micros {
-            Some(micros) => Some(Duration::from_micros(micros.get())),
+        match self.user_timeout {
+            Some(millis) => Some(Millis(millis.get()).duration()),
             None => None,
         }
     }
 
-    /// What [`Config::new`] makes of the same, without a branch that could not be taken.
+    /// What [`Config::new`] makes of the same, without an error that cannot happen.
     const fn preset(idle_secs: u64, interval_secs: u64, count: u8) -> Self {
         Self {
-            idle_micros: idle_secs.saturating_mul(SECOND_MICROS),
-            interval_micros: interval_secs.saturating_mul(SECOND_MICROS),
-            user_timeout_micros: None,
+            idle: Self::secs(idle_secs),
+            interval: Self::secs(interval_secs),
+            user_timeout: None,
             count,
             payload: ProbePayload::Empty,
+        }
+    }
+
+    const fn secs(secs: u64) -> Millis {
+        match Millis::new(Duration::from_secs(secs)) {
+            Ok(millis) => millis,
+            Err(_) => SECOND,
         }
     }
 }
@@ -334,46 +410,28 @@ mod tests {
         assert_eq!(Config::DEFAULT.with_user_timeout(Duration::ZERO), zero);
     }
 
-    /// K6, E16: the longest time to a verdict is `i64::MAX` microseconds, one more is refused,
-    /// and nothing wraps around on the way there.
+    /// K6, E16: the longest duration is `u32::MAX` milliseconds, one more is refused, and nothing
+    /// wraps around on the way there.
     #[test]
-    fn k6_totals_end_at_i64_micros() {
-        let rest = Duration::from_micros(LONGEST_MICROS - 2);
-        let longest = Config::new(rest, Duration::from_micros(1), 2).unwrap();
-        assert_eq!(
-            longest.detection_time(),
-            Duration::from_micros(LONGEST_MICROS)
-        );
-
+    fn k6_durations_end_at_49_days() {
+        let longest = Duration::from_millis(u32::MAX.into());
+        let one_more = longest + Duration::from_nanos(1);
         let too_long = Err(ConfigError::TooLong);
-        let one_more = Duration::from_micros(LONGEST_MICROS - 1);
-        assert_eq!(Config::new(one_more, Duration::from_micros(1), 2), too_long);
+        assert_eq!(Config::new(longest, longest, 255).unwrap().idle(), longest);
+        assert_eq!(Config::new(one_more, SECOND, 2), too_long);
+        assert_eq!(Config::new(SECOND, one_more, 2), too_long);
         assert_eq!(Config::new(Duration::MAX, SECOND, 2), too_long);
+        assert!(Config::redis(longest).is_ok());
+        assert_eq!(Config::redis(one_more), too_long);
+        assert!(Config::detect_within(longest).is_ok());
         assert_eq!(
-            Config::new(SECOND, Duration::from_micros(u64::MAX), 255),
+            Config::detect_within(longest + Duration::from_millis(1)),
             too_long
         );
-        assert_eq!(Config::redis(Duration::from_micros(u64::MAX)), too_long);
         assert_eq!(Config::detect_within(Duration::MAX), too_long);
-        let limit = Duration::from_micros(LONGEST_MICROS);
-        assert!(Config::detect_within(limit).is_ok());
-        assert_eq!(
-            Config::detect_within(limit + Duration::from_nanos(1)),
-            too_long
-        );
-
-        let timeout = Duration::from_micros(LONGEST_MICROS);
-        assert_eq!(
-            Config::DEFAULT
-                .with_user_timeout(timeout)
-                .unwrap()
-                .user_timeout(),
-            Some(timeout)
-        );
-        assert_eq!(
-            Config::DEFAULT.with_user_timeout(timeout + Duration::from_nanos(1)),
-            too_long
-        );
+        let timeout = |timeout| Config::DEFAULT.with_user_timeout(timeout);
+        assert_eq!(timeout(longest).unwrap().user_timeout(), Some(longest));
+        assert_eq!(timeout(one_more), too_long);
     }
 
     /// What is wrong can be told to a person.
@@ -382,7 +440,7 @@ mod tests {
         for (error, said) in [
             (ConfigError::CountTooSmall, "the count must be at least 2"),
             (ConfigError::ZeroDuration, "a duration is zero"),
-            (ConfigError::TooLong, "exceeds i64::MAX microseconds"),
+            (ConfigError::TooLong, "exceeds 49 days"),
             (ConfigError::LimitTooShort, "in under 6 s"),
         ] {
             let text = std::format!("{error}");
@@ -419,19 +477,30 @@ mod tests {
         assert_eq!(Config::redis(3 * SECOND).unwrap().interval(), SECOND);
     }
 
-    /// Idling, probing and the user timeout together fit into the one limit, whatever it is.
+    /// Idling, probing, the user timeout and its one question together fit into the one limit,
+    /// whatever it is.
     #[test]
     fn detect_within_adds_up_to_at_most_the_limit() {
         for micros in [6_000_000, 6_000_001, 10_000_000, 60_000_007, 86_400_000_000] {
             let limit = Duration::from_micros(micros);
             let config = Config::detect_within(limit).unwrap();
-            let worst = config.detection_time() + config.user_timeout().unwrap();
+            let asked = config.user_timeout().unwrap() + config.interval();
+            let worst = config.detection_time() + asked;
             assert!(worst <= limit, "{worst:?} > {limit:?}");
             assert!(
-                worst + Duration::from_micros(6) >= limit,
+                worst + Duration::from_millis(9) >= limit,
                 "{worst:?} wastes {limit:?}"
             );
         }
+    }
+
+    /// A limit comes out in whole milliseconds.
+    #[test]
+    fn detect_within_comes_out_in_milliseconds() {
+        let config = Config::detect_within(60 * SECOND).unwrap();
+        assert_eq!(config.idle(), 20 * SECOND);
+        assert_eq!(config.interval(), Duration::from_millis(6666));
+        assert_eq!(config.user_timeout(), Some(Duration::from_millis(13_334)));
     }
 
     /// Six seconds is the first limit that is accepted.
@@ -444,11 +513,11 @@ mod tests {
         );
     }
 
-    /// Fractions of a microsecond count as a whole one, so that nothing falls due early.
+    /// A part of a millisecond counts as a whole one, so that nothing falls due early.
     #[test]
-    fn fractions_of_a_microsecond_round_up() {
-        let config = Config::new(Duration::from_nanos(1), Duration::from_nanos(1_001), 2).unwrap();
-        assert_eq!(config.idle(), Duration::from_micros(1));
-        assert_eq!(config.interval(), Duration::from_micros(2));
+    fn parts_of_a_millisecond_round_up() {
+        let config = Config::new(Duration::from_nanos(1), Duration::from_micros(1_001), 2).unwrap();
+        assert_eq!(config.idle(), Duration::from_millis(1));
+        assert_eq!(config.interval(), Duration::from_millis(2));
     }
 }

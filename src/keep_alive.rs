@@ -1,32 +1,33 @@
 //! The machine: when to probe, when to give up.
 
 use core::fmt;
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::time::Duration;
 
-use crate::config::{Config, ProbePayload};
+use crate::config::{Config, Millis, ProbePayload};
 use crate::probe::Probe;
 use crate::tcb::Tcb;
-use crate::time::Instant;
+use crate::time::{Instant, duration_from_micros};
 
 /// With nothing else due, a probe that could not leave is offered again after this long (K4).
-const RETRY_MICROS: u64 = 500_000;
+pub(crate) const RETRY_MICROS: u64 = 500_000;
 
 /// The keep-alive of one connection.
 ///
 /// The machine sends nothing and reads no clock. Its owner tells it what happened (`handle_*`),
-/// always with the time at which it happened, and then asks what follows (`poll_*`) until there
-/// is nothing more:
+/// always with the current time, and then asks what follows (`poll_*`) until there is nothing
+/// more:
 ///
 /// | when | call |
 /// |---|---|
 /// | the connection is synchronised | [`enable`](Self::enable) |
 /// | an acceptable segment arrived | [`handle_segment`](Self::handle_segment) |
 /// | data, a FIN or a window probe went out | [`handle_sent`](Self::handle_sent) |
-/// | something is to go out, and cannot | [`handle_blocked`](Self::handle_blocked) |
-/// | [`poll_timeout`](Self::poll_timeout) is reached | [`handle_timeout`](Self::handle_timeout) |
+/// | something should go out, and cannot | [`handle_blocked`](Self::handle_blocked) |
+/// | [`poll_timeout`](Self::poll_timeout) is reached, or the clock stepped back | [`handle_timeout`](Self::handle_timeout) |
 /// | after each of these | [`poll_transmit`](Self::poll_transmit), then [`poll_event`](Self::poll_event) |
 /// | a probe has left the device | [`handle_transmitted`](Self::handle_transmitted) |
+/// | the next hop was asked, or answered, or an ICMP error came | [`handle_hop_asked`](Self::handle_hop_asked), [`handle_hop_answered`](Self::handle_hop_answered), [`handle_unreachable`](Self::handle_unreachable) |
 /// | the connection is over | [`reset`](Self::reset) |
 ///
 /// # The rules
@@ -43,86 +44,117 @@ const RETRY_MICROS: u64 = 500_000;
 ///   [`Config::detection_time`] of silence if all goes to time, never earlier, and never without
 ///   the attempts.
 /// - **K7** Any acceptable segment before the verdict ends the probing.
-/// - **K9** A verdict that fell due while nobody polled (the host slept) is not given: one more
-///   probe is sent first.
-/// - **K10** A clock that steps back brings no deadline forward: what is waited for falls due when
-///   the clock has caught up.
-/// - **K11** While something is outstanding the optional user timeout decides, not the count.
+/// - **K8, K9, K11** Before any verdict a question of ours has left, and waited out its whole
+///   interval under the present configuration, with a poll at its end. A poll that comes more than
+///   an interval late (the host slept) asks once more, once in a round of silence; so does a new
+///   configuration that makes the verdict due at once.
+/// - **K10** No remembered moment lies in the future: one that does becomes `now`. A clock that
+///   steps back kills no peer, and a single reading that was too high delays a verdict by one
+///   period.
+/// - **K11** While something is outstanding the optional user timeout decides, not the count. Its
+///   clock starts with the first segment that asks for an answer after the peer was last heard.
+///   When it strikes and nothing that asks has left within the last interval, the machine asks
+///   once (SEQ = SND.UNA - 1), and decides an interval later.
 /// - **K14** A verdict is reported once, and is final until [`reset`](Self::reset).
+/// - **K20** A verdict says how far the probes got: [`Verdict::failed_at`].
 ///
 /// # Caveats
 ///
 /// Without a user timeout, a connection on which something is outstanding is never given up: the
 /// retransmissions of the stack are then the only sign, and smoltcp's go on for ever. See
 /// [`Config::detect_within`].
+// Aligned to words, as a 32-bit processor loads moments: so a connection needs no padding.
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[repr(C)]
+#[repr(C, packed(4))]
 pub struct KeepAlive {
-    // What a received segment touches comes first, in one line of a cache.
+    // What a received segment touches comes first.
     last_heard: Instant,
-    flags: Flags,
+    phase: Phase,
     /// Attempts since the peer was last heard: probes that left, and probes that could not.
     unanswered: u8,
     unsent: u8,
+    flags: Flags,
     events: Events,
+    evidence: Evidence,
     // The configuration, without the padding that `Config` has.
     count: u8,
     payload: ProbePayload,
-    /// Since when the peer has owed us an answer; means something while `Flags::OWED`.
-    owed_since: Instant,
-    phase: Phase,
-    idle_micros: u64,
-    interval_micros: u64,
-    user_timeout_micros: Option<NonZeroU64>,
-    counters: Counters,
+    late_polls: u16,
+    idle: Millis,
+    interval: Millis,
+    user_timeout: Option<NonZeroU32>,
+    /// When the phase began; of [`Phase::Armed`] and [`Phase::Waiting`], the earliest moment at
+    /// which a probe can fall due.
+    since: Instant,
+    /// When a segment that asks for an answer last left, or the waiting probe was last offered.
+    asked: Instant,
+    // The counters, without the padding that a struct of them would have.
+    probes_sent: u32,
+    probes_answered: u32,
+    /// One more than the microseconds it took.
+    last_rtt: Option<NonZeroU32>,
+    unsent_attempts: u16,
+    verdicts: u16,
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for KeepAlive {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "KeepAlive {{ state: {}, config: {}, stats: {} }}",
+            self.state(),
+            self.config(),
+            self.stats()
+        );
+    }
 }
 
 /// What the machine is waiting for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Phase {
     /// To be enabled.
     Off,
-    /// For silence to last `idle`, and for `not_before`.
-    Idle { not_before: Instant },
-    /// For a probe to leave; it was wanted `since` then, and has been offered for `retries`
-    /// periods of [`RETRY_MICROS`]. After 68 years it is offered only when somebody polls.
-    Wanted { since: Instant, retries: u32 },
-    /// For the answer to the probe that left `at` that moment.
-    Sent { at: Instant },
-    /// For nothing: the verdict fell `at` that moment.
-    Over {
-        at: Instant,
-        cause: Cause,
-        is_reported: bool,
-    },
+    /// For silence to last [`Config::idle`]. A received segment is only stamped.
+    Armed,
+    /// The same, but a received segment has more to do: nothing was heard since enabling, or there is
+    /// a round or evidence to forget.
+    Waiting,
+    /// For another `idle` since then: the probe fell due while the connection was busy (K3).
+    PutOff,
+    /// For the answer to what the stack sent since then, under a user timeout (K11).
+    Owing,
+    /// To offer the probe that has been wanted since then.
+    Wanted,
+    /// For the probe that was first offered then to leave.
+    Offered,
+    /// For the answer to the probe that left then.
+    Sent,
+    /// To report the verdict that fell then.
+    Over,
+    /// For nothing: the verdict is reported.
+    Reported,
 }
 
-/// Independent facts, one bit each: they are what keeps the state of a connection small.
+/// Facts of one connection that do not exclude each other.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Flags(u8);
 
 impl Flags {
-    const NONE: Self = Self(0);
     /// A segment was received on this connection; until then `last_heard` is when we enabled.
     const HEARD: u8 = 1;
-    /// The peer owes us an answer.
-    const OWED: u8 = 1 << 1;
-    /// Something was outstanding or queued when last we looked.
-    const BUSY: u8 = 1 << 2;
     /// The peer was reported as suspect.
-    const SUSPECT: u8 = 1 << 3;
-    /// A verdict was put off because it fell due in a gap (K9): once per round of silence.
-    const SPARED: u8 = 1 << 4;
-    /// The probe in flight is the only one, and left when `Phase::Sent` says.
-    const TIMED: u8 = 1 << 5;
-    /// A received segment changes more than the time: we are probing, or it is over.
-    const UNSETTLED: u8 = 1 << 6;
-    /// What fell due in a gap (K9) is to be decided under options that were set since, and the peer was
-    /// neither heard nor asked again yet.
-    const MISSED: u8 = 1 << 7;
+    const SUSPECT: u8 = 1 << 1;
+    /// This round has asked once more already (K8, K9).
+    const SPARED: u8 = 1 << 2;
+    /// The user timeout has struck: the present question, or the verdict, is its own.
+    const STRUCK: u8 = 1 << 3;
+    /// The configuration was replaced; what that makes due is decided at the next poll.
+    const RECONFIGURED: u8 = 1 << 4;
+    /// `asked` is when a question left that the peer has not answered, no matter whose it was.
+    const ASKED: u8 = 1 << 5;
 
     #[inline]
     const fn has(self, flag: u8) -> bool {
@@ -130,8 +162,8 @@ impl Flags {
     }
 
     #[inline]
-    const fn set(&mut self, flags: u8) {
-        self.0 |= flags;
+    const fn set(&mut self, flag: u8) {
+        self.0 |= flag;
     }
 
     #[inline]
@@ -140,7 +172,17 @@ impl Flags {
     }
 }
 
-/// One slot for each kind of event.
+/// What is known, since the peer was last heard, of the way to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum Evidence {
+    Nothing,
+    HopSilent,
+    HopAnswers,
+    Unreachable,
+}
+
+/// One slot for each kind of event, and which of them came first.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Events {
@@ -149,7 +191,6 @@ struct Events {
     recovered_unanswered: u8,
 }
 
-/// Which slots are taken, and in which order they were.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Pending {
@@ -184,34 +225,24 @@ impl Events {
     }
 
     fn take(&mut self) -> Option<Event> {
-        let suspect = Event::Suspect {
-            unanswered: self.suspect_unanswered,
-        };
-        let recovered = Event::Recovered {
-            unanswered: self.recovered_unanswered,
-        };
-        let (event, rest) = match self.pending {
+        let (is_suspect, rest) = match self.pending {
             Pending::Nothing => return None,
-            Pending::Suspect => (suspect, Pending::Nothing),
-            Pending::Recovered => (recovered, Pending::Nothing),
-            Pending::SuspectThenRecovered => (suspect, Pending::Recovered),
-            Pending::RecoveredThenSuspect => (recovered, Pending::Suspect),
+            Pending::Suspect => (true, Pending::Nothing),
+            Pending::Recovered => (false, Pending::Nothing),
+            Pending::SuspectThenRecovered => (true, Pending::Recovered),
+            Pending::RecoveredThenSuspect => (false, Pending::Suspect),
         };
         self.pending = rest;
-        Some(event)
+        Some(if is_suspect {
+            Event::Suspect {
+                unanswered: self.suspect_unanswered,
+            }
+        } else {
+            Event::Recovered {
+                unanswered: self.recovered_unanswered,
+            }
+        })
     }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-struct Counters {
-    probes_sent: u32,
-    probes_answered: u32,
-    unsent_attempts: u32,
-    verdicts: u32,
-    late_polls: u32,
-    /// One more than the microseconds it took.
-    last_rtt: Option<NonZeroU32>,
 }
 
 /// Where the machine is.
@@ -232,7 +263,7 @@ pub enum State {
     TimedOut,
 }
 
-/// What there is to report.
+/// An event for the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -247,7 +278,8 @@ pub enum Event {
         /// Probes it had left unanswered until then.
         unanswered: u8,
     },
-    /// The peer is given up. Abort the connection.
+    /// The peer is dead. An adapter of this crate has closed the socket already; in a stack of
+    /// your own, abort the connection now.
     TimedOut(Verdict),
 }
 
@@ -264,6 +296,8 @@ pub struct Verdict {
     /// Attempts for which no probe could leave the device. If these are many, suspect the cable
     /// at this end.
     pub unsent: u8,
+    /// How far the probes got.
+    pub failed_at: FailedAt,
 }
 
 /// Which rule gave a verdict.
@@ -277,20 +311,40 @@ pub enum Cause {
     UserTimeout,
 }
 
-/// Counts since the machine was made, over all its connections. They stop at [`u32::MAX`] (K16).
+/// How far the probes of a dead connection got (K20).
+///
+/// This is evidence for a person, not proof: it moves no deadline and aborts nothing (RFC 9293
+/// 3.9.2.2, MUST-56), and a forged ICMP error or ARP reply can change this one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum FailedAt {
+    /// No probe of the round left our own device.
+    Device,
+    /// Probes left; the next hop answered none of our questions for its address.
+    NextHop,
+    /// A destination-unreachable message for this connection arrived since the peer was last
+    /// heard.
+    Network,
+    /// None of these: the next hop answers, or there is none to ask, and the peer is silent.
+    Peer,
+}
+
+/// Counts since the machine was made, over all its connections. They saturate (K16).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Stats {
-    /// Probes that left the device, reminders of a closed window included.
+    /// Probes that left the device, questions of the user timeout included; at most [`u32::MAX`].
     pub probes_sent: u32,
-    /// Times the peer was heard from while probes were unanswered.
+    /// Times the peer was heard from while probes were unanswered; at most [`u32::MAX`].
     pub probes_answered: u32,
-    /// Attempts for which no probe could leave the device.
+    /// Attempts for which no probe could leave the device; at most [`u16::MAX`].
     pub unsent_attempts: u32,
-    /// Verdicts.
+    /// Verdicts; at most [`u16::MAX`].
     pub verdicts: u32,
-    /// Attempts and verdicts that fell due more than an interval before anyone looked.
+    /// Attempts and verdicts that fell due more than an interval before the machine was polled;
+    /// at most [`u16::MAX`].
     pub late_polls: u32,
     /// How long the last answer took, to the microsecond, up to 71 minutes. Measured when one
     /// probe alone was unanswered; with more, there is no telling which of them was answered
@@ -307,6 +361,17 @@ impl fmt::Display for Cause {
     }
 }
 
+impl fmt::Display for FailedAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Device => "device",
+            Self::NextHop => "next hop",
+            Self::Network => "network",
+            Self::Peer => "peer",
+        })
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -314,69 +379,81 @@ impl fmt::Display for Verdict {
             silent_for,
             unanswered,
             unsent,
+            failed_at,
         } = self;
         write!(
             f,
-            "{cause}: silent for {silent_for:?}, {unanswered} probes unanswered, {unsent} unsent"
+            "{cause}: silent for {silent_for:?}, {unanswered} probes unanswered, {unsent} unsent, \
+             failed at the {failed_at}"
         )
     }
 }
 
 impl KeepAlive {
-    /// How much of the machine [`handle_segment`](Self::handle_segment) reads or writes, unless it
-    /// is probing.
-    #[cfg(feature = "smoltcp")]
+    /// How much of the machine [`handle_segment`](Self::handle_segment) reads or writes while it is
+    /// armed.
+    #[cfg(feature = "link")]
     pub(crate) const BYTES_TOUCHED_BY_SEGMENT: usize = core::mem::offset_of!(Self, unanswered);
 
-    /// A machine that is off (RFC 9293 3.8.4, MUST-25).
+    /// Makes a machine that is off (RFC 9293 3.8.4, MUST-25).
     #[must_use]
     pub const fn new(config: Config) -> Self {
-        let mut machine = Self {
-            last_heard: Instant::ZERO,
-            flags: Flags::NONE,
-            unanswered: 0,
-            unsent: 0,
-            events: Events::NONE,
-            count: 0,
-            payload: ProbePayload::Empty,
-            owed_since: Instant::ZERO,
-            phase: Phase::Off,
-            idle_micros: 0,
-            interval_micros: 0,
-            user_timeout_micros: None,
-            counters: Counters::ZERO,
-        };
+        let mut machine = Self::WITHOUT_CONFIG;
         machine.store(config);
         machine
     }
 
+    /// Nothing but zeros.
+    pub(crate) const WITHOUT_CONFIG: Self = Self {
+        last_heard: Instant::ZERO,
+        phase: Phase::Off,
+        unanswered: 0,
+        unsent: 0,
+        flags: Flags(0),
+        events: Events::NONE,
+        evidence: Evidence::Nothing,
+        count: 0,
+        payload: ProbePayload::Empty,
+        late_polls: 0,
+        idle: Millis::ZERO,
+        interval: Millis::ZERO,
+        user_timeout: None,
+        since: Instant::ZERO,
+        asked: Instant::ZERO,
+        probes_sent: 0,
+        probes_answered: 0,
+        last_rtt: None,
+        unsent_attempts: 0,
+        verdicts: 0,
+    };
+
     const fn store(&mut self, config: Config) {
         let Config {
-            idle_micros,
-            interval_micros,
-            user_timeout_micros,
+            idle,
+            interval,
+            user_timeout,
             count,
             payload,
         } = config;
-        self.idle_micros = idle_micros;
-        self.interval_micros = interval_micros;
-        self.user_timeout_micros = user_timeout_micros;
+        self.idle = idle;
+        self.interval = interval;
+        self.user_timeout = user_timeout;
         self.count = count;
         self.payload = payload;
     }
 
     /// Switches on (MAY-5, MUST-24). Call it once the connection is synchronised; a listener
-    /// has nobody to probe.
+    /// has no peer to probe.
     ///
     /// The first probe falls due at `max(now, last_heard + idle)`; if nothing was heard yet,
     /// `now` stands in for `last_heard`. No effect if already on, or after a verdict.
     #[doc(alias = "SO_KEEPALIVE")]
     pub fn enable(&mut self, now: Instant) {
-        if let Phase::Off = self.phase {
+        if self.phase == Phase::Off {
+            self.enter(Phase::Waiting, now);
             if !self.flags.has(Flags::HEARD) {
                 self.last_heard = now;
             }
-            self.phase = Phase::Idle { not_before: now };
         }
     }
 
@@ -384,92 +461,75 @@ impl KeepAlive {
     /// offered. What happened before can still be read from [`poll_event`](Self::poll_event). No
     /// effect after a verdict.
     pub fn disable(&mut self) {
-        if !matches!(self.phase, Phase::Over { .. }) {
+        if !self.is_over() {
             self.phase = Phase::Off;
             self.forget_round();
-            self.flags.clear(Flags::OWED | Flags::BUSY | Flags::MISSED);
         }
     }
 
     /// Replaces the configuration, at once (K8): an armed machine waits until
-    /// `max(now, last_heard + idle)`, a probing one keeps its count and waits until
-    /// `max(now, last attempt + interval)`. An equal configuration changes nothing, so it is
-    /// harmless to set it over and over.
+    /// `max(now, last_heard + idle)`, a probing one keeps its count and waits until the last
+    /// attempt is one new interval old. An equal configuration changes nothing, so it is harmless
+    /// to set it over and over.
     ///
-    /// A verdict that was missed under the old configuration stays missed, whatever configurations
-    /// follow, until the peer was heard or asked again: another probe is sent first (K9).
+    /// A verdict that the new configuration makes due at once is put to one more probe first,
+    /// once in a round of silence.
     pub fn set_config(&mut self, now: Instant, config: Config) {
+        let was_missed = self.is_gap(now, self.due());
+        let was_spared = self.flags.has(Flags::SPARED);
+        self.replace_config(config);
+        self.settle_config(now);
+        if was_missed && !was_spared && self.flags.has(Flags::SPARED) {
+            // It fell due under the configuration before, and nobody looked.
+            self.late_polls = self.late_polls.saturating_add(1);
+        }
+    }
+
+    /// Replaces the configuration at a time that is not known: the next
+    /// [`handle_timeout`](Self::handle_timeout), which falls due at once if it changes anything,
+    /// settles that.
+    pub(crate) fn replace_config(&mut self, config: Config) {
         if config == self.config() {
             return;
         }
-        let is_missed = now > self.missed_after();
-        self.replace_config(config);
-        self.rebase(now, is_missed);
-    }
-
-    /// Replaces the configuration and moves nothing yet: [`rebase`](Self::rebase) has to follow, at
-    /// a time that is not known yet.
-    pub(crate) const fn replace_config(&mut self, config: Config) {
+        let before = self.due();
         self.store(config);
-    }
-
-    /// After when it is too late for what falls due next: the host slept (K9).
-    pub(crate) const fn missed_after(&self) -> Instant {
-        match self.poll_timeout() {
-            Some(due) => due.plus_micros(self.interval_micros),
-            None => Instant::MAX,
+        let is_asking = matches!(self.phase, Phase::Owing | Phase::Offered | Phase::Sent);
+        if !is_asking || self.due() < before || self.has_lost_its_timeout() {
+            self.flags.set(Flags::RECONFIGURED);
         }
     }
 
-    /// What a new configuration makes due before `now` is due now, and has not been missed, unless
-    /// it was `is_missed` before (K9).
-    pub(crate) fn rebase(&mut self, now: Instant, is_missed: bool) {
-        let earliest = now.minus_micros(self.interval_micros);
-        match &mut self.phase {
-            Phase::Off | Phase::Over { .. } => {}
-            Phase::Idle { not_before } => *not_before = now,
-            Phase::Wanted { since, .. } => *since = earliest.max(*since),
-            Phase::Sent { at } => {
-                if earliest > *at {
-                    // The time at which the probe left is lost.
-                    self.flags.clear(Flags::TIMED);
-                    *at = earliest;
-                }
-            }
-        }
-        if let Some(timeout) = self.user_timeout_micros {
-            let earliest = now.minus_micros(timeout.get());
-            self.owed_since = earliest.max(self.owed_since);
-        }
-        if is_missed && !matches!(self.phase, Phase::Off | Phase::Over { .. }) {
-            self.flags.set(Flags::MISSED);
-        }
-        if self.flags.has(Flags::MISSED) && !self.flags.has(Flags::SPARED) {
-            self.spare_missed(now);
-        }
+    /// The present phase is that of a user timeout, and there is none any more.
+    fn has_lost_its_timeout(&self) -> bool {
+        let is_its = self.phase == Phase::Owing || self.flags.has(Flags::STRUCK);
+        is_its && self.user_timeout.is_none()
     }
 
-    /// K9: what the configuration decides now, it would decide on a time in which nobody listened.
-    fn spare_missed(&mut self, now: Instant) {
-        let is_debt_due = self.debt_due().is_some_and(|due| due <= now);
-        let is_decided = match self.phase {
-            Phase::Off | Phase::Idle { .. } | Phase::Over { .. } => false,
-            Phase::Wanted { .. } => true,
-            Phase::Sent { .. } => self.attempts() >= u16::from(self.count),
-        };
-        let is_attempt_due = is_decided && self.attempt_due() <= now;
-        if !is_debt_due && !is_attempt_due {
+    fn settle_config(&mut self, now: Instant) {
+        if !self.flags.has(Flags::RECONFIGURED) || self.is_over() {
             return;
         }
-        self.flags.set(Flags::SPARED | Flags::UNSETTLED);
-        let counters = &mut self.counters;
-        counters.late_polls = counters.late_polls.saturating_add(1);
-        if is_debt_due {
-            // The stack sends again: from then on the peer owes.
-            self.flags.clear(Flags::OWED);
+        self.flags.clear(Flags::RECONFIGURED);
+        if self.has_lost_its_timeout() {
+            self.flags.clear(Flags::STRUCK);
+            self.enter(Phase::Waiting, now);
         }
-        if is_attempt_due {
-            self.want(now);
+        match self.phase {
+            Phase::Armed | Phase::Waiting => self.since = now,
+            Phase::PutOff => self.enter(Phase::Waiting, now),
+            Phase::Owing | Phase::Offered | Phase::Sent => {
+                // K8: what the configuration makes due at once is asked once more.
+                let is_pending = self.phase == Phase::Offered;
+                let due = self.due();
+                if due <= now && self.is_deciding(is_pending) && !self.flags.has(Flags::SPARED) {
+                    if self.phase == Phase::Owing {
+                        self.flags.set(Flags::STRUCK);
+                    }
+                    self.ask_once_more(now);
+                }
+            }
+            Phase::Off | Phase::Wanted | Phase::Over | Phase::Reported => {}
         }
     }
 
@@ -478,104 +538,176 @@ impl KeepAlive {
     pub fn reset(&mut self) {
         self.last_heard = Instant::ZERO;
         self.phase = Phase::Off;
-        self.unanswered = 0;
-        self.unsent = 0;
-        self.flags = Flags::NONE;
+        self.forget_round();
+        self.flags = Flags(0);
         self.events = Events::NONE;
     }
 
-    /// An acceptable segment arrived: one that could only be the peer's (see
+    /// Records an acceptable segment: one that only the peer could have sent (see
     /// [`Flow`](crate::Flow)). Call it for every one; it is a couple of stores (K15).
     ///
     /// It clears what the peer owed us, moves the idle time, and ends the probing. It may leave
     /// [`Event::Recovered`].
     #[inline]
     pub fn handle_segment(&mut self, now: Instant) {
-        if self.flags.has(Flags::UNSETTLED) {
-            self.recover(now);
+        if self.is_armed() {
+            self.last_heard = now;
         } else {
-            self.stamp(now);
+            self.recover(now);
         }
     }
 
-    /// A segment that asks for an answer was put in flight: data, a FIN, a retransmission of
+    /// Records that a segment that asks for an answer left: data, a FIN, a retransmission of
     /// either, a window probe. Not a bare acknowledgement, and not a probe of ours.
     ///
     /// The first one since the peer was last heard starts the user timeout (K11).
     #[inline]
     pub fn handle_sent(&mut self, now: Instant) {
-        if self.changes_debt(now) {
-            self.start_owing(now);
+        if self.user_timeout.is_some() {
+            self.owe(now, true);
         }
     }
 
-    /// Something that asks for an answer was to be put in flight, and could not leave: the
-    /// device was busy, or the neighbour's address unknown. The user timeout runs from here too
-    /// (K11); otherwise a broken cable would go unnoticed.
+    /// Records that something that asks for an answer could not leave: the device was busy, or
+    /// the neighbour's address unknown. The user timeout runs from here too (K11); otherwise a
+    /// broken cable would go unnoticed.
     ///
     /// Do not call it while the stack holds back on purpose (zero window, MUST-37; retransmission
     /// timer).
     pub fn handle_blocked(&mut self, now: Instant) {
-        if !self.flags.has(Flags::OWED) {
-            self.start_owing(now);
+        if self.user_timeout.is_some() {
+            self.owe(now, false);
         }
     }
 
-    /// Time has passed. Call it when [`poll_timeout`](Self::poll_timeout) is reached, with the
-    /// connection as it is now. Early, late and repeated calls do no harm (K13).
+    /// Records that the next hop was asked for its address (K20). Call it when the question left.
+    pub fn handle_hop_asked(&mut self) {
+        if self.evidence == Evidence::Nothing {
+            self.learn(Evidence::HopSilent);
+        }
+    }
+
+    /// Records that the next hop answered a question for its address (K20).
+    pub fn handle_hop_answered(&mut self) {
+        if self.evidence == Evidence::HopSilent {
+            self.learn(Evidence::HopAnswers);
+        }
+    }
+
+    /// Records a destination-unreachable message for this connection: `ICMPv4` type 3, or `ICMPv6`
+    /// type 1, with its four-tuple inside (K20).
+    ///
+    /// It explains a verdict and never brings one about (RFC 9293 3.9.2.2, MUST-56).
+    pub fn handle_unreachable(&mut self) {
+        self.learn(Evidence::Unreachable);
+    }
+
+    fn learn(&mut self, evidence: Evidence) {
+        if !self.is_over() {
+            self.evidence = evidence;
+            if self.phase == Phase::Armed {
+                // The next segment has to forget it.
+                self.phase = Phase::Waiting;
+            }
+        }
+    }
+
+    /// Handles the passing of time. Call it when [`poll_timeout`](Self::poll_timeout) is reached,
+    /// and when the clock has stepped back, with the connection as it is now. Early, late and
+    /// repeated calls do no harm (K13).
     ///
     /// Afterwards there may be a probe in [`poll_transmit`](Self::poll_transmit) or an event in
     /// [`poll_event`](Self::poll_event).
     pub fn handle_timeout(&mut self, now: Instant, tcb: &Tcb) {
-        if let Phase::Off | Phase::Over { .. } = self.phase {
-            return;
+        self.handle_time(now, !tcb.is_quiet());
+    }
+
+    /// [`handle_timeout`](Self::handle_timeout), of a connection that is busy or quiet.
+    #[inline(never)]
+    pub(crate) fn handle_time(&mut self, now: Instant, is_busy: bool) {
+        self.handle_step_back(now);
+        self.settle_config(now);
+        if !is_busy && self.phase == Phase::Owing {
+            // What was outstanding is not any more, whatever we have seen of it.
+            self.phase = Phase::Waiting;
         }
-        if !tcb.is_quiet() {
-            self.look_busy(now);
-            return;
-        }
-        self.flags.clear(Flags::BUSY | Flags::OWED);
-        let due = self.attempt_due();
+        self.give_way(now, is_busy);
+        let due = self.due();
         if now < due {
             return;
         }
-        self.count_if_late(now, due);
         match self.phase {
-            Phase::Off | Phase::Over { .. } => {}
-            // A probe that was never offered could not leave, and is no attempt.
-            Phase::Idle { .. } | Phase::Wanted { retries: 0, .. } => self.want(now),
-            Phase::Wanted { .. } => {
+            Phase::Off | Phase::Wanted | Phase::Over | Phase::Reported => {}
+            Phase::Armed | Phase::Waiting | Phase::PutOff => {
+                if !is_busy {
+                    self.count_if_late(now, due);
+                    self.want(now);
+                } else if self.user_timeout.is_some() {
+                    // Nothing that asks has left since the peer was heard: what is queued cannot.
+                    self.owe(now, false);
+                } else {
+                    self.enter(Phase::PutOff, now);
+                }
+            }
+            Phase::Owing => {
+                self.flags.set(Flags::STRUCK);
+                if due > self.strikes_at() {
+                    // Something that asks left within the last interval before that.
+                    self.fail_attempt(now, due);
+                } else {
+                    self.count_if_late(now, due);
+                    self.want(now);
+                }
+            }
+            Phase::Offered => {
                 // K4: an interval passed and the probe never left.
                 self.unsent = self.unsent.saturating_add(1);
-                let counters = &mut self.counters;
-                counters.unsent_attempts = counters.unsent_attempts.saturating_add(1);
+                self.unsent_attempts = self.unsent_attempts.saturating_add(1);
                 self.fail_attempt(now, due);
             }
-            Phase::Sent { .. } => self.fail_attempt(now, due),
+            Phase::Sent if is_busy && !self.flags.has(Flags::STRUCK) => {
+                // K3: data took the place of the next probe.
+                self.suspect();
+                self.enter(Phase::PutOff, now);
+            }
+            Phase::Sent => self.fail_attempt(now, due),
         }
     }
 
-    /// `probe` has left the device. From here it counts, and its answer is awaited (K4).
+    /// K10: no remembered moment lies in the future.
+    pub(crate) fn handle_step_back(&mut self, now: Instant) {
+        if self.is_over() {
+            // K14: what the verdict says does not change.
+            return;
+        }
+        self.last_heard = earlier(self.last_heard, now);
+        self.since = earlier(self.since, now);
+        self.asked = earlier(self.asked, now);
+    }
+
+    /// Records that `probe` has left the device. From here it counts, and its answer is awaited
+    /// (K4).
     ///
     /// Afterwards [`poll_timeout`](Self::poll_timeout) is one interval away.
     pub fn handle_transmitted(&mut self, now: Instant, probe: Probe) {
         // The token is spent: this probe cannot be handed back again.
         drop(probe);
-        self.counters.probes_sent = self.counters.probes_sent.saturating_add(1);
-        if let Phase::Wanted { .. } = self.phase {
+        self.handle_probe_sent(now);
+    }
+
+    pub(crate) fn handle_probe_sent(&mut self, now: Instant) {
+        self.probes_sent = self.probes_sent.saturating_add(1);
+        if self.is_wanting() {
             self.unanswered = self.unanswered.saturating_add(1);
-            if self.unanswered == 1 {
-                self.flags.set(Flags::TIMED);
-            } else {
-                self.flags.clear(Flags::TIMED);
-            }
-            self.flags.clear(Flags::MISSED);
-            self.phase = Phase::Sent { at: now };
+            self.enter(Phase::Sent, now);
+            self.flags.set(Flags::ASKED);
+            self.asked = now;
         }
     }
 
-    /// The probe to send now, if one is due and the connection is quiet (K3). Poll it after
-    /// [`handle_timeout`](Self::handle_timeout), and at each poll of the stack.
+    /// Returns the probe to send now, if one is due and the connection is quiet (K3), or its user
+    /// timeout has struck (K11). Poll it after [`handle_timeout`](Self::handle_timeout), and at
+    /// each poll of the stack.
     ///
     /// Call it even if there is no room to send: a probe that was never offered counts for nothing,
     /// not even as one that could not leave.
@@ -585,107 +717,123 @@ impl KeepAlive {
     /// [`poll_timeout`](Self::poll_timeout) asks for that call within 500 ms.
     #[must_use = "a probe that is not sent is offered again, until it counts as unsent"]
     pub fn poll_transmit(&mut self, now: Instant, tcb: &Tcb) -> Option<Probe> {
-        let Phase::Wanted { since, .. } = self.phase else {
-            return None;
-        };
-        if !tcb.is_quiet() {
-            self.look_busy(now);
-            return None;
-        }
-        let periods = now.micros_since(since) / RETRY_MICROS;
-        let retries = u32::try_from(periods).unwrap_or(u32::MAX).saturating_add(1);
-        self.phase = Phase::Wanted { since, retries };
-        Some(Probe::new(tcb, self.payload))
+        let is_offered = self.offer(now, !tcb.is_quiet());
+        is_offered.then(|| Probe::new(tcb, self.payload))
     }
 
-    /// What there is to report, oldest first. Poll it after any other call until it is `None`.
+    /// Offers the probe that is due, if there is one.
+    #[inline(never)]
+    pub(crate) fn offer(&mut self, now: Instant, is_busy: bool) -> bool {
+        self.give_way(now, is_busy);
+        if !self.is_wanting() {
+            return false;
+        }
+        if self.phase == Phase::Wanted {
+            self.enter(Phase::Offered, now);
+        }
+        self.flags.clear(Flags::ASKED);
+        self.asked = now;
+        true
+    }
+
+    /// Gives up a question that is not what this connection needs any more: one that became busy is
+    /// not probed (K3), and one that became quiet owes nothing (K11).
+    fn give_way(&mut self, now: Instant, is_busy: bool) {
+        let has_struck = self.flags.has(Flags::STRUCK);
+        let is_overtaken = match self.phase {
+            Phase::Wanted | Phase::Offered => is_busy != has_struck,
+            Phase::Sent => has_struck && !is_busy,
+            _ => false,
+        };
+        if is_overtaken {
+            self.flags.clear(Flags::STRUCK);
+            self.enter(Phase::PutOff, now);
+        }
+    }
+
+    /// Returns the oldest event. Poll it after any other call until it is `None`.
     ///
-    /// There is one slot for each kind of event: a suspicion that nobody read is overwritten by
+    /// There is one slot for each kind of event: a suspicion that was not read is overwritten by
     /// the next one, a verdict is reported exactly once (K14).
     #[must_use = "an event is reported once"]
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.take() {
             return Some(event);
         }
-        match &mut self.phase {
-            Phase::Over { is_reported, .. } if !*is_reported => {
-                *is_reported = true;
-                self.verdict().map(Event::TimedOut)
-            }
-            _ => None,
-        }
-    }
-
-    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, if at all. It may
-    /// change with every other call.
-    #[must_use]
-    pub const fn poll_timeout(&self) -> Option<Instant> {
-        if let Phase::Off | Phase::Over { .. } = self.phase {
+        if self.phase != Phase::Over {
             return None;
         }
-        let due = match self.phase {
-            Phase::Wanted { since, retries } if retries < u32::MAX => earlier(
-                self.attempt_due(),
-                since.plus_micros(RETRY_MICROS.saturating_mul(retries as u64)),
-            ),
-            _ => self.attempt_due(),
-        };
-        match self.debt_due() {
-            Some(debt_due) => Some(earlier(due, debt_due)),
-            None => Some(due),
+        self.phase = Phase::Reported;
+        self.verdict().map(Event::TimedOut)
+    }
+
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) at the latest, if at all. It
+    /// may change with every other call.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Off | Phase::Over | Phase::Reported => None,
+            _ => Some(self.wake_at()),
         }
     }
 
-    /// Where the machine is.
+    /// [`poll_timeout`](Self::poll_timeout), and [`Instant::MAX`] for never.
+    #[inline(never)]
+    pub(crate) const fn wake_at(&self) -> Instant {
+        let due = self.due();
+        match self.phase {
+            Phase::Off | Phase::Over | Phase::Reported => due,
+            _ if self.flags.has(Flags::RECONFIGURED) => Instant::ZERO,
+            Phase::Offered => earlier(due, self.asked.plus_micros(RETRY_MICROS)),
+            _ => due,
+        }
+    }
+
+    /// Returns where the machine is.
     #[must_use]
     pub const fn state(&self) -> State {
         match self.phase {
             Phase::Off => State::Disabled,
-            Phase::Over { .. } => State::TimedOut,
-            _ if self.is_probing() => State::Probing {
+            Phase::Over | Phase::Reported => State::TimedOut,
+            Phase::Wanted | Phase::Offered | Phase::Sent => State::Probing {
+                unanswered: self.unanswered,
+            },
+            _ if self.unanswered != 0 || self.unsent != 0 => State::Probing {
                 unanswered: self.unanswered,
             },
             _ => State::Armed,
         }
     }
 
-    /// The configuration in force.
+    /// Returns the configuration in force.
     #[must_use]
     pub const fn config(&self) -> Config {
         Config {
-            idle_micros: self.idle_micros,
-            interval_micros: self.interval_micros,
-            user_timeout_micros: self.user_timeout_micros,
+            idle: self.idle,
+            interval: self.interval,
+            user_timeout: self.user_timeout,
             count: self.count,
             payload: self.payload,
         }
     }
 
-    /// What was counted so far.
+    /// Returns what was counted so far.
     #[must_use]
     pub const fn stats(&self) -> Stats {
-        let Counters {
-            probes_sent,
-            probes_answered,
-            unsent_attempts,
-            verdicts,
-            late_polls,
-            last_rtt,
-        } = self.counters;
         Stats {
-            probes_sent,
-            probes_answered,
-            unsent_attempts,
-            verdicts,
-            late_polls,
-            last_rtt: match last_rtt {
-                Some(rtt) => Some(Duration::from_micros((rtt.get() as u64).saturating_sub(1))),
+            probes_sent: self.probes_sent,
+            probes_answered: self.probes_answered,
+            unsent_attempts: self.unsent_attempts as u32,
+            verdicts: self.verdicts as u32,
+            late_polls: self.late_polls as u32,
+            last_rtt: match self.last_rtt {
+                Some(rtt) => Some(duration_from_micros((rtt.get() as u64).saturating_sub(1))),
                 None => None,
             },
         }
     }
 
-    /// When the last acceptable segment arrived, if any did on this connection.
+    /// Returns when the last acceptable segment arrived, if any did on this connection.
     #[must_use]
     pub const fn last_heard(&self) -> Option<Instant> {
         if self.flags.has(Flags::HEARD) {
@@ -695,201 +843,158 @@ impl KeepAlive {
         }
     }
 
-    /// The verdict, once it has fallen and until [`reset`](Self::reset).
+    /// Returns the verdict, once it has fallen and until [`reset`](Self::reset).
     #[must_use]
     pub const fn verdict(&self) -> Option<Verdict> {
-        match self.phase {
-            Phase::Over { at, cause, .. } => Some(Verdict {
-                cause,
-                silent_for: at.saturating_duration_since(self.last_heard),
-                unanswered: self.unanswered,
-                unsent: self.unsent,
-            }),
-            _ => None,
+        if !self.is_over() {
+            return None;
         }
+        Some(Verdict {
+            cause: if self.flags.has(Flags::STRUCK) {
+                Cause::UserTimeout
+            } else {
+                Cause::KeepAlive
+            },
+            silent_for: self.since.saturating_duration_since(self.last_heard),
+            unanswered: self.unanswered,
+            unsent: self.unsent,
+            failed_at: if self.unanswered == 0 && self.unsent != 0 {
+                FailedAt::Device
+            } else {
+                match self.evidence {
+                    Evidence::HopSilent => FailedAt::NextHop,
+                    Evidence::Unreachable => FailedAt::Network,
+                    Evidence::Nothing | Evidence::HopAnswers => FailedAt::Peer,
+                }
+            },
+        })
     }
 
-    /// Whether [`handle_sent`](Self::handle_sent) would change anything: the peer owes us nothing
-    /// yet, or what it owes fell due in a gap (K9).
-    #[inline]
-    pub(crate) const fn changes_debt(&self, now: Instant) -> bool {
-        if !self.flags.has(Flags::OWED) {
-            return true;
-        }
-        match self.debt_due() {
-            Some(due) => self.is_gap(now, due) && !self.flags.has(Flags::SPARED),
-            None => false,
-        }
+    #[cfg(feature = "link")]
+    pub(crate) const fn unanswered(&self) -> u8 {
+        self.unanswered
     }
 
-    /// A received segment changes more than the time.
-    #[cfg(feature = "smoltcp")]
+    #[cfg(feature = "link")]
+    pub(crate) const fn payload(&self) -> ProbePayload {
+        self.payload
+    }
+
+    /// A received segment changes nothing but the time.
     #[inline]
-    pub(crate) const fn is_unsettled(&self) -> bool {
-        self.flags.has(Flags::UNSETTLED)
+    pub(crate) const fn is_armed(&self) -> bool {
+        matches!(self.phase, Phase::Armed)
+    }
+
+    /// A probe of ours has left and is not answered.
+    #[cfg(feature = "link")]
+    pub(crate) const fn is_awaiting_answer(&self) -> bool {
+        matches!(self.phase, Phase::Sent)
+    }
+
+    /// Since when a probe is waiting that was never offered.
+    #[cfg(feature = "link")]
+    pub(crate) fn wanted_since(&self) -> Option<Instant> {
+        (self.phase == Phase::Wanted).then_some(self.since)
     }
 
     /// A probe is waiting to leave.
-    #[cfg(feature = "smoltcp")]
     pub(crate) const fn is_wanting(&self) -> bool {
-        matches!(self.phase, Phase::Wanted { .. })
+        matches!(self.phase, Phase::Wanted | Phase::Offered)
     }
 
-    /// The connection is busy already: that was not seen to begin, and says nothing about what
-    /// could or could not leave.
-    #[cfg(feature = "smoltcp")]
-    pub(crate) fn note_busy(&mut self) {
-        self.flags.set(Flags::BUSY);
+    const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over | Phase::Reported)
     }
 
-    /// What was reported to [`handle_blocked`](Self::handle_blocked) for a moment to come has left
-    /// after all.
-    #[cfg(feature = "smoltcp")]
-    pub(crate) fn handle_unblocked(&mut self, now: Instant) {
-        self.owed_since = earlier(self.owed_since, now);
+    #[cfg(feature = "link")]
+    pub(crate) const fn interval_micros(&self) -> u64 {
+        self.interval.micros()
     }
 
-    /// The peer owes us an answer, now or from a moment to come.
-    #[cfg(feature = "smoltcp")]
-    pub(crate) const fn is_owed(&self) -> bool {
-        self.flags.has(Flags::OWED)
+    /// If the present attempt fails, there is a verdict. An attempt that did not leave is not among
+    /// the `unsent` before it has failed.
+    fn is_deciding(&self, pending: bool) -> bool {
+        let attempts = u16::from(self.unanswered)
+            .saturating_add(u16::from(self.unsent))
+            .saturating_add(u16::from(pending));
+        self.phase == Phase::Owing
+            || self.flags.has(Flags::STRUCK)
+            || attempts >= u16::from(self.count)
     }
 
-    /// The user timeout has struck, or strikes now.
-    #[cfg(feature = "smoltcp")]
-    pub(crate) fn is_debt_due(&self, now: Instant) -> bool {
-        self.debt_due().is_some_and(|due| due <= now)
-    }
-
-    /// The peer was asked only now: what it owes, it owes from here.
-    #[cfg(feature = "smoltcp")]
-    pub(crate) fn restart_debt(&mut self, now: Instant) {
-        self.owed_since = now;
-    }
-
-    /// When the peer was last heard, or the machine switched on.
-    #[cfg(feature = "smoltcp")]
-    pub(crate) const fn silent_since(&self) -> Instant {
-        self.last_heard
-    }
-
-    /// No probe can be built: as if it had fallen due while busy (K3).
-    #[cfg(feature = "smoltcp")]
-    pub(crate) fn put_off(&mut self, now: Instant) {
-        if let Phase::Idle { .. } | Phase::Wanted { .. } | Phase::Sent { .. } = self.phase {
-            self.phase = Phase::Idle {
-                not_before: now.plus_micros(self.idle_micros),
-            };
-        }
-    }
-
-    #[inline]
-    const fn is_probing(&self) -> bool {
-        matches!(self.phase, Phase::Wanted { .. } | Phase::Sent { .. })
-            || self.unanswered != 0
-            || self.unsent != 0
-    }
-
-    /// When the attempt under way, or the wait for one, is over.
-    #[inline(never)]
-    const fn attempt_due(&self) -> Instant {
-        let interval = self.interval_micros;
+    /// When the present phase is over, if nothing happens before.
+    const fn due(&self) -> Instant {
+        let interval = self.interval.micros();
+        let since = self.since;
         match self.phase {
-            Phase::Off | Phase::Over { .. } => Instant::MAX,
-            Phase::Idle { not_before } => {
-                later(not_before, self.last_heard.plus_micros(self.idle_micros))
+            Phase::Off | Phase::Over | Phase::Reported => Instant::MAX,
+            Phase::Armed | Phase::Waiting => {
+                later(since, self.last_heard.plus_micros(self.idle.micros()))
             }
-            Phase::Wanted { since, .. } => since.plus_micros(interval),
-            Phase::Sent { at } => at.plus_micros(interval),
+            Phase::PutOff => since.plus_micros(self.idle.micros()),
+            Phase::Owing if self.flags.has(Flags::ASKED) => {
+                later(self.strikes_at(), self.asked.plus_micros(interval))
+            }
+            Phase::Owing => self.strikes_at(),
+            Phase::Wanted => since,
+            Phase::Offered | Phase::Sent => since.plus_micros(interval),
         }
     }
 
-    /// When the user timeout strikes, if the peer owes us anything and there is one.
+    /// When the user timeout strikes, in [`Phase::Owing`].
+    const fn strikes_at(&self) -> Instant {
+        match self.user_timeout {
+            Some(timeout) => self.since.plus_micros(Millis(timeout.get()).micros()),
+            None => Instant::MAX,
+        }
+    }
+
+    /// K11: the peer owes an answer from now on, unless it does already.
     #[inline(never)]
-    const fn debt_due(&self) -> Option<Instant> {
-        match self.user_timeout_micros {
-            Some(timeout) if self.flags.has(Flags::OWED) => {
-                Some(self.owed_since.plus_micros(timeout.get()))
+    fn owe(&mut self, now: Instant, has_left: bool) {
+        match self.phase {
+            Phase::Armed | Phase::Waiting | Phase::PutOff => self.enter(Phase::Owing, now),
+            Phase::Wanted | Phase::Offered | Phase::Sent if !self.flags.has(Flags::STRUCK) => {
+                self.enter(Phase::Owing, now);
             }
-            _ => None,
+            Phase::Owing => {}
+            _ => return,
+        }
+        // What leaves after the timeout has struck puts off nothing.
+        if has_left && now < self.strikes_at() {
+            self.flags.set(Flags::ASKED);
+            self.asked = now;
         }
     }
 
-    fn start_owing(&mut self, now: Instant) {
-        if let Phase::Off | Phase::Over { .. } = self.phase {
-            return;
-        }
-        if let Some(due) = self.debt_due() {
-            // K9: the host wakes up, and the stack asks again before anyone could decide.
-            self.spare(now, due);
-        }
-        self.flags.set(Flags::OWED | Flags::BUSY);
-        self.owed_since = now;
-    }
-
-    /// K3 and K11: the user timeout governs while something is outstanding; a probe that falls
-    /// due is put off, and counts for nothing.
-    fn look_busy(&mut self, now: Instant) {
-        if !self.flags.has(Flags::BUSY) {
-            // Nothing has left since the connection was last seen quiet, or `handle_sent` would
-            // have said so: what is queued cannot leave.
-            self.flags.set(Flags::BUSY);
-            self.handle_blocked(now);
-        }
-        if let Some(due) = self.debt_due()
-            && now >= due
-        {
-            if self.is_gap(now, due) && !self.flags.has(Flags::SPARED) {
-                // K9. Nothing of ours can be sent while busy, but the stack retransmits: the
-                // peer owes from the next segment on.
-                self.spare(now, due);
-                self.flags.clear(Flags::OWED);
-            } else {
-                self.count_if_late(now, due);
-                self.give_up(now, Cause::UserTimeout);
-                return;
-            }
-        }
-        let put_off = match self.phase {
-            Phase::Off | Phase::Over { .. } => false,
-            Phase::Wanted { .. } => true,
-            Phase::Idle { .. } | Phase::Sent { .. } => now >= self.attempt_due(),
-        };
-        if put_off {
-            if let Phase::Sent { .. } = self.phase {
-                self.suspect();
-            }
-            self.phase = Phase::Idle {
-                not_before: now.plus_micros(self.idle_micros),
-            };
-        }
-    }
-
-    /// The attempt that was to succeed by `due` did not.
+    /// The attempt that had until `due` failed.
     fn fail_attempt(&mut self, now: Instant, due: Instant) {
         self.suspect();
-        if self.attempts() < u16::from(self.count) {
+        self.count_if_late(now, due);
+        if !self.is_deciding(false) {
             self.want(now);
         } else if self.is_gap(now, due) && !self.flags.has(Flags::SPARED) {
-            // K9: while nobody polled, nobody listened either.
-            self.flags.set(Flags::SPARED);
-            self.want(now);
+            // K9: while the host slept, it did not listen either.
+            self.ask_once_more(now);
         } else {
-            self.give_up(now, Cause::KeepAlive);
+            self.enter(Phase::Over, now);
+            self.verdicts = self.verdicts.saturating_add(1);
         }
     }
 
-    /// Since the peer was last heard.
-    fn attempts(&self) -> u16 {
-        u16::from(self.unanswered).saturating_add(u16::from(self.unsent))
+    fn ask_once_more(&mut self, now: Instant) {
+        self.flags.set(Flags::SPARED);
+        self.want(now);
     }
 
     fn want(&mut self, now: Instant) {
-        self.flags.set(Flags::UNSETTLED);
-        self.phase = Phase::Wanted {
-            since: now,
-            retries: 0,
-        };
+        self.enter(Phase::Wanted, now);
+    }
+
+    fn enter(&mut self, phase: Phase, now: Instant) {
+        self.phase = phase;
+        self.since = now;
     }
 
     fn suspect(&mut self) {
@@ -899,89 +1004,48 @@ impl KeepAlive {
         }
     }
 
-    #[inline]
-    fn stamp(&mut self, now: Instant) {
-        // A clock that stepped back must not bring the deadline forward (K10).
-        if now > self.last_heard {
-            self.last_heard = now;
-        }
-        self.flags.set(Flags::HEARD);
-        self.flags.clear(Flags::OWED | Flags::MISSED);
-    }
-
     /// K7: a segment arrived while the machine was not merely waiting for silence.
+    #[inline(never)]
     fn recover(&mut self, now: Instant) {
-        if let Phase::Over { .. } = self.phase {
+        if self.is_over() {
             return;
         }
-        self.stamp(now);
+        self.last_heard = now;
+        self.flags.set(Flags::HEARD);
         if self.unanswered > 0 {
-            let counters = &mut self.counters;
-            counters.probes_answered = counters.probes_answered.saturating_add(1);
-            if let Phase::Sent { at } = self.phase
-                && self.flags.has(Flags::TIMED)
-            {
-                let micros = u32::try_from(now.micros_since(at)).unwrap_or(u32::MAX);
-                counters.last_rtt = NonZeroU32::new(micros.saturating_add(1));
+            self.probes_answered = self.probes_answered.saturating_add(1);
+            if self.unanswered == 1 && self.phase == Phase::Sent {
+                let micros = u32::try_from(now.micros_since(self.since)).unwrap_or(u32::MAX);
+                self.last_rtt = NonZeroU32::new(micros.saturating_add(1));
             }
         }
         if self.flags.has(Flags::SUSPECT) {
             self.events.recovered(self.unanswered);
         }
         self.forget_round();
-        // Due an `idle` after this segment; and not before what was already put off (K10).
-        let not_before = match self.phase {
-            Phase::Idle { not_before } => not_before,
-            _ => Instant::ZERO,
-        };
-        self.phase = Phase::Idle { not_before };
+        if self.phase != Phase::Off {
+            self.enter(Phase::Armed, now);
+        }
     }
 
     fn forget_round(&mut self) {
         self.unanswered = 0;
         self.unsent = 0;
+        self.evidence = Evidence::Nothing;
         self.flags
-            .clear(Flags::SUSPECT | Flags::SPARED | Flags::TIMED | Flags::UNSETTLED);
-    }
-
-    fn give_up(&mut self, now: Instant, cause: Cause) {
-        self.phase = Phase::Over {
-            at: now,
-            cause,
-            is_reported: false,
-        };
-        self.flags.set(Flags::UNSETTLED);
-        self.counters.verdicts = self.counters.verdicts.saturating_add(1);
-    }
-
-    /// K9: a user timeout that struck in a gap is put off, once per round of silence.
-    fn spare(&mut self, now: Instant, due: Instant) {
-        self.count_if_late(now, due);
-        self.flags.set(Flags::SPARED | Flags::UNSETTLED);
+            .clear(Flags::SUSPECT | Flags::SPARED | Flags::STRUCK | Flags::ASKED);
     }
 
     fn count_if_late(&mut self, now: Instant, due: Instant) {
         if self.is_gap(now, due) {
-            self.counters.late_polls = self.counters.late_polls.saturating_add(1);
+            self.late_polls = self.late_polls.saturating_add(1);
         }
     }
 
     /// What fell `due` was noticed more than an interval late.
-    #[inline(never)]
-    const fn is_gap(&self, now: Instant, due: Instant) -> bool {
-        now.micros_since(due) > self.interval_micros
+    fn is_gap(&self, now: Instant, due: Instant) -> bool {
+        now.micros_since(due) > self.interval.micros()
     }
-}
-
-impl Counters {
-    const ZERO: Self = Self {
-        probes_sent: 0,
-        probes_answered: 0,
-        unsent_attempts: 0,
-        verdicts: 0,
-        late_polls: 0,
-        last_rtt: None,
-    };
 }
 
 const fn earlier(a: Instant, b: Instant) -> Instant {

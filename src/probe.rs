@@ -26,16 +26,17 @@ pub struct Probe {
 impl Probe {
     pub(crate) const fn new(tcb: &Tcb, payload: ProbePayload) -> Self {
         let Tcb {
-            snd_una: _,
-            snd_nxt,
+            snd_una,
+            snd_nxt: _,
             rcv_nxt,
             rcv_wnd,
             timestamps,
             unsent: _,
         } = *tcb;
         Self {
-            // RFC 9293 3.8.4: "SEG.SEQ = SND.NXT-1".
-            seq: snd_nxt.wrapping_sub(1),
+            // RFC 9293 3.8.4: "SEG.SEQ = SND.NXT-1". On a quiet connection that is SND.UNA - 1; on a
+            // busy one (K11), what lies below all that is outstanding is answered too.
+            seq: snd_una.wrapping_sub(1),
             ack: rcv_nxt,
             window: rcv_wnd,
             timestamps,
@@ -43,7 +44,7 @@ impl Probe {
         }
     }
 
-    /// The sequence number: SND.NXT - 1.
+    /// The sequence number: SND.UNA - 1, which on a quiet connection is SND.NXT - 1.
     #[must_use]
     pub const fn seq(&self) -> SeqNumber {
         self.seq

@@ -4,7 +4,7 @@
 ///
 /// There is no order on a circle, so there is no `Ord`; [`SeqNumber::distance_from`] says how
 /// far one number is ahead of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SeqNumber(pub u32);
 

@@ -8,10 +8,9 @@ const NANOS_PER_MICRO: u32 = 1_000;
 /// A moment, in microseconds since an arbitrary epoch (system start, say).
 ///
 /// The crate never reads a clock: every moment it works with was handed to it. Any monotonic clock
-/// will do. One that steps back kills nobody, but everything falls due as much later as it stepped.
+/// will do. If it steps back, no deadline is later than it would be from then on (K10).
 /// All arithmetic saturates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant {
     micros: u64,
 }
@@ -52,23 +51,62 @@ impl Instant {
     /// The time from `earlier` to `self`; zero if `earlier` is in fact later.
     #[must_use]
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.micros_since(earlier))
+        duration_from_micros(self.micros_since(earlier))
     }
 
+    #[inline(never)]
     pub(crate) const fn plus_micros(self, micros: u64) -> Self {
         Self {
             micros: self.micros.saturating_add(micros),
         }
     }
 
-    pub(crate) const fn minus_micros(self, micros: u64) -> Self {
-        Self {
-            micros: self.micros.saturating_sub(micros),
-        }
-    }
-
     pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
         self.micros.saturating_sub(earlier.micros)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Instant {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=u64:us}", self.as_micros());
+    }
+}
+
+/// `micros` microseconds, without the 64-bit division of [`Duration::from_micros`]: that is 0.9 KiB
+/// of flash on a 32-bit processor.
+pub(crate) const fn duration_from_micros(micros: u64) -> Duration {
+    // A second is 64 * 15 625 microseconds. Each digit of 16 bits, with the remainder before it,
+    // fits into 32 bits.
+    const DIVISOR: u32 = 15_625;
+    let [d3, d2, d1, d0] = digits(micros >> 6);
+    let (q3, rest) = (d3 / DIVISOR, d3 % DIVISOR);
+    let (q2, rest) = divide(rest, d2, DIVISOR);
+    let (q1, rest) = divide(rest, d1, DIVISOR);
+    let (q0, rest) = divide(rest, d0, DIVISOR);
+    let upper = (q3 << 16 | q2) as u64;
+    let lower = (q1 << 16 | q0) as u64;
+    let [low_bits, ..] = micros.to_le_bytes();
+    let rest = rest << 6 | (low_bits & 0x3f) as u32;
+    Duration::new(upper << 32 | lower, rest.wrapping_mul(NANOS_PER_MICRO))
+}
+
+/// The four digits of 16 bits, the highest first.
+const fn digits(number: u64) -> [u32; 4] {
+    let [b7, b6, b5, b4, b3, b2, b1, b0] = number.to_be_bytes();
+    [
+        u32::from_be_bytes([0, 0, b7, b6]),
+        u32::from_be_bytes([0, 0, b5, b4]),
+        u32::from_be_bytes([0, 0, b3, b2]),
+        u32::from_be_bytes([0, 0, b1, b0]),
+    ]
+}
+
+const fn divide(rest: u32, digit: u32, divisor: u32) -> (u32, u32) {
+    let number = rest << 16 | digit;
+    match (number.checked_div(divisor), number.checked_rem(divisor)) {
+        (Some(quotient), Some(rest)) => (quotient, rest),
+        _ => (0, 0),
     }
 }
 
@@ -92,6 +130,18 @@ mod tests {
         assert_eq!(late.saturating_add(Duration::from_micros(1)), Instant::MAX);
         assert_eq!(late.saturating_add(Duration::MAX), Instant::MAX);
         assert_eq!(Instant::from_millis(u64::MAX), Instant::MAX);
+    }
+
+    /// Seconds and the rest come out as the standard library has them.
+    #[test]
+    fn durations_are_the_standard_librarys() {
+        let around = |micros: u64| micros.saturating_sub(2)..=micros.saturating_add(2);
+        for shift in 0..64 {
+            for micros in around(1 << shift).chain(around(1_000_000_u64.saturating_mul(1 << shift)))
+            {
+                assert_eq!(duration_from_micros(micros), Duration::from_micros(micros));
+            }
+        }
     }
 
     /// Time since a later moment is nothing, not an underflow.

@@ -21,14 +21,11 @@ fn config() -> Config {
 /// A machine that has counted as far as it can.
 fn full() -> KeepAlive {
     let mut machine = KeepAlive::new(config());
-    machine.counters = Counters {
-        probes_sent: u32::MAX,
-        probes_answered: u32::MAX,
-        unsent_attempts: u32::MAX,
-        verdicts: u32::MAX,
-        late_polls: u32::MAX,
-        last_rtt: None,
-    };
+    machine.probes_sent = u32::MAX;
+    machine.probes_answered = u32::MAX;
+    machine.unsent_attempts = u16::MAX;
+    machine.verdicts = u16::MAX;
+    machine.late_polls = u16::MAX;
     machine.enable(at(0));
     machine
 }
@@ -54,9 +51,9 @@ fn k16_counters_stop_at_the_last_number() {
         Stats {
             probes_sent: u32::MAX,
             probes_answered: u32::MAX,
-            unsent_attempts: u32::MAX,
-            verdicts: u32::MAX,
-            late_polls: u32::MAX,
+            unsent_attempts: u16::MAX.into(),
+            verdicts: u16::MAX.into(),
+            late_polls: u16::MAX.into(),
             last_rtt: stats.last_rtt,
         }
     );
@@ -78,36 +75,37 @@ fn k16_a_round_trip_of_hours_is_told_as_71_minutes() {
 }
 
 /// A machine that waits for silence has nothing to settle when the peer is heard; one that probes has.
-#[cfg(feature = "smoltcp")]
 #[test]
 fn k15_only_probing_is_unsettled() {
     let mut machine = KeepAlive::new(config());
     machine.enable(at(0));
     machine.handle_segment(at(1));
-    assert!(!machine.is_unsettled());
+    assert!(machine.is_armed());
     machine.handle_timeout(at(11), &QUIET);
-    assert!(machine.is_unsettled());
+    assert!(!machine.is_armed());
     machine.handle_segment(at(12));
-    assert!(!machine.is_unsettled());
+    assert!(machine.is_armed());
 }
 
-/// A connection that was busy before anybody watched says nothing about what could leave: the user
-/// timeout does not begin.
-#[cfg(feature = "smoltcp")]
+/// Options that were set at a time unknown are settled before anything else is done, however late the
+/// next moment is that would be due under them: here the question of a user timeout is taken back.
 #[test]
-fn k11_busy_from_the_start_owes_nothing() {
+fn k8_options_set_at_a_time_unknown_are_due_at_once() {
     let timeout = Duration::from_secs(5);
-    for is_noted in [true, false] {
-        let mut machine = KeepAlive::new(config().with_user_timeout(timeout).unwrap());
-        if is_noted {
-            machine.note_busy();
-        }
-        machine.enable(at(0));
-        let queued = Tcb {
-            unsent: true,
-            ..QUIET
-        };
-        machine.handle_timeout(at(1), &queued);
-        assert_eq!(machine.is_owed(), !is_noted);
+    let mut machine = KeepAlive::new(config().with_user_timeout(timeout).unwrap());
+    machine.enable(at(0));
+    machine.handle_sent(at(1));
+    assert_eq!(machine.wake_at(), at(6));
+    let mut asking = KeepAlive::new(config().with_user_timeout(timeout).unwrap());
+    asking.enable(at(0));
+    asking.handle_sent(at(1));
+    asking.handle_time(at(6), true);
+    assert!(asking.offer(at(6), true));
+    for machine in [&mut machine, &mut asking] {
+        machine.replace_config(config());
+        assert!(machine.wake_at() <= at(6));
+        machine.handle_time(at(6), true);
+        assert!(!machine.offer(at(6), true));
+        assert!(machine.wake_at() > at(6));
     }
 }
