@@ -58,18 +58,27 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `smoltcp` | `smoltcp::KeepAliveSet`: keep-alive for the sockets of a smoltcp interface |
-//! | `embassy` | conversions to and from `embassy-time` |
+//! | `embassy-net` | `embassy_net::{Device, Control}`: keep-alive for every connection of an embassy-net stack |
+//! | `embassy` | only the conversions to and from `embassy-time`, for a stack of your own |
 //! | `sim` | `sim::World`: a deterministic simulated-time network to test firmware in (std) |
 //! | `defmt` | `defmt::Format` on the public types, log lines from the adapter |
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "link")]
+#[macro_use]
+mod log;
+
 mod config;
 #[cfg(feature = "embassy")]
 pub mod embassy;
+#[cfg(feature = "embassy-net")]
+pub mod embassy_net;
 mod flow;
 mod keep_alive;
+#[cfg(feature = "link")]
+pub mod link;
 mod probe;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -80,7 +89,7 @@ mod time;
 
 pub use config::{Config, ConfigError, ProbePayload};
 pub use flow::{Flow, Received, Segment};
-pub use keep_alive::{Cause, Event, KeepAlive, State, Stats, Verdict};
+pub use keep_alive::{Cause, Event, FailedAt, KeepAlive, State, Stats, Verdict};
 pub use probe::Probe;
 pub use tcb::{SeqNumber, Tcb};
 pub use time::Instant;

@@ -1,11 +1,16 @@
 //! smoltcp's terms in ours, and back.
 
+use core::net::IpAddr;
+
 use ::smoltcp::phy::{
     self, Device, DeviceCapabilities, PcapLinkType, PcapMode, PcapSink, PcapWriter,
 };
 use ::smoltcp::time;
+use ::smoltcp::wire::IpAddress;
 
+use super::WORDS;
 use crate::Instant;
+use crate::link::{Address, Checksum, Checksums, Medium};
 
 /// smoltcp's moments are signed; one before the epoch is taken for the epoch.
 pub(crate) fn instant_in(instant: time::Instant) -> Instant {
@@ -17,38 +22,47 @@ pub(crate) fn instant_out(instant: Instant) -> time::Instant {
     time::Instant::from_micros(i64::try_from(instant.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// What a frame starts with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    /// No device was seen yet.
-    Unknown,
-    Ethernet,
-    Ip,
-    /// smoltcp panics on a raw socket's packet on this medium (IEEE 802.15.4).
-    Unsupported,
+/// An address in as many words as smoltcp was built for.
+#[inline]
+pub(super) fn address_in(address: IpAddress) -> Address<WORDS> {
+    Address::new(IpAddr::from(address)).unwrap_or(Address::NONE)
 }
 
-/// The medium of a device.
+/// Which checksums the device leaves to software.
+pub(super) fn checksums_in(capabilities: &DeviceCapabilities) -> Checksums {
+    let of = |checksum: &phy::Checksum| match (checksum.rx(), checksum.tx()) {
+        (true, true) => Checksum::Software,
+        (true, false) => Checksum::SoftwareOnReceive,
+        (false, true) => Checksum::SoftwareOnTransmit,
+        (false, false) => Checksum::Device,
+    };
+    Checksums {
+        ipv4: of(&capabilities.checksum.ipv4),
+        transport: of(&capabilities.checksum.tcp),
+    }
+}
+
+/// The medium of a device; `None` if a link can write no frames for it.
 ///
 /// Which variants `smoltcp::phy::Medium` has depends on features of smoltcp that only the
 /// application knows. The one place where smoltcp names a medium whatever they are is its
 /// capture writer, which picks a link type by it.
-pub(super) fn link_of(capabilities: &DeviceCapabilities) -> Link {
-    let mut name = LinkName(Link::Unsupported);
+pub(super) fn medium_in(capabilities: &DeviceCapabilities) -> Option<Medium> {
+    let mut name = LinkName(None);
     let _ = PcapWriter::new(Described(capabilities), &mut name, PcapMode::Both);
     name.0
 }
 
-struct LinkName(Link);
+struct LinkName(Option<Medium>);
 
 impl PcapSink for &mut LinkName {
     fn write(&mut self, _: &[u8]) {}
 
     fn global_header(&mut self, link_type: PcapLinkType) {
         self.0 = match link_type {
-            PcapLinkType::Ethernet => Link::Ethernet,
-            PcapLinkType::Ip => Link::Ip,
-            _ => Link::Unsupported,
+            PcapLinkType::Ethernet => Some(Medium::Ethernet),
+            PcapLinkType::Ip => Some(Medium::Ip),
+            _ => None,
         };
     }
 }
@@ -96,19 +110,19 @@ impl phy::TxToken for NoToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::smoltcp::phy::Medium;
+    use ::smoltcp::phy::Medium as Theirs;
 
     /// Each medium is told from the others by what smoltcp itself calls it.
     #[test]
     fn media_are_told_apart() {
         for (medium, link) in [
-            (Medium::Ethernet, Link::Ethernet),
-            (Medium::Ip, Link::Ip),
-            (Medium::Ieee802154, Link::Unsupported),
+            (Theirs::Ethernet, Some(Medium::Ethernet)),
+            (Theirs::Ip, Some(Medium::Ip)),
+            (Theirs::Ieee802154, None),
         ] {
             let mut capabilities = DeviceCapabilities::default();
             capabilities.medium = medium;
-            assert_eq!(link_of(&capabilities), link);
+            assert_eq!(medium_in(&capabilities), link);
         }
     }
 

@@ -40,76 +40,77 @@
 //!
 //! # How it works
 //!
-//! For the length of a poll the device is wrapped, and every frame is seen on its way: nothing
-//! is copied, delayed or changed. Probes leave through smoltcp itself, from a raw socket of ours,
-//! so that routing, neighbour discovery and checksum offload are smoltcp's. A verdict aborts the
-//! socket, and the RST is out before [`poll`](KeepAliveSet::poll) returns, however soon the
-//! socket is reused, unless the device or the neighbour does not take it.
+//! For the length of a poll the device is wrapped, and a [`Link`] sees every frame on its way:
+//! nothing is copied, delayed or changed. When the device has nothing more to receive, the wrapper
+//! sends what is due: whole frames, to the address that the stack last used. A verdict closes both
+//! ends: one RST goes to the peer, and one, as if from the peer, to our own stack, so the socket is
+//! closed when [`poll`](KeepAliveSet::poll) returns and can be reused at once.
 //!
 //! # Caveats
 //!
-//! - All frames of the interface should pass through [`poll`](KeepAliveSet::poll), of one device:
-//!   what `Interface::poll` handles in between is not seen. A peer heard only there is asked
-//!   again, not given up unasked; but the user timeout may count an answer that was not seen as
-//!   owed, and a connection that was opened unseen is not watched.
+//! - Frames that [`Interface::poll`] handles directly are not seen. Give it the device that
+//!   [`wrap`](KeepAliveSet::wrap) makes, wherever it is called.
 //! - A handle is smoltcp's: [`disable`](KeepAliveSet::disable) it before its socket is removed
 //!   from the set, or the next socket in that place inherits the keep-alive.
 //! - A connection counts from its handshake on. While it is being opened smoltcp's own
 //!   retransmissions, and `set_timeout`, are what there is.
-//! - smoltcp's `set_keep_alive` and `set_timeout` go on working beside ours. With both, the
-//!   application gets both kinds of probes, and a connection that smoltcp's timeout kills is
-//!   reported as [`CloseReason::LocalAbort`].
-//! - Enabled on a connection that has long been silent and on which smoltcp's own keep-alive is
-//!   set, or was until just now, the first probe waits for smoltcp's next one: only that tells the
-//!   numbers. Switch that off before the connection is opened, or enable before. While it is set,
-//!   frames that pass `Interface::poll` directly are not made up for either.
-//! - A segment of more than 128 octets is believed once smoltcp has acknowledged it, and then counts
-//!   from when it arrived; of several that one acknowledgement covers the last counts.
-//! - If the device, or the neighbour, stops taking frames while something is in flight, smoltcp's
-//!   next retransmission is up to a minute away, and the user timeout may be that much late; and by
-//!   itself once more if the peer has to be asked in smoltcp's stead, twice if its neighbour's address
-//!   has to be found first.
-//! - While the device cannot transmit, smoltcp keeps an aborted socket's RST, asks to be polled
-//!   at once, and [`poll_at`](KeepAliveSet::poll_at) here slows that down.
+//! - smoltcp's `set_keep_alive` and `set_timeout` go on working beside ours. With both, the peer
+//!   gets both kinds of probes, and a connection that smoltcp's timeout kills is reported as
+//!   [`CloseReason::LocalAbort`].
+//! - While the device cannot transmit, smoltcp asks to be polled at once for what it has to send,
+//!   and [`poll_at`](KeepAliveSet::poll_at) here slows that down.
 
-#[macro_use]
-mod log;
-
-mod asking;
 pub(crate) mod convert;
-mod frame;
-mod index;
-mod service;
-mod table;
-mod tap;
-mod transmit;
+mod device;
 
-use core::cell::Cell;
 use core::fmt;
 
 use ::smoltcp::iface::{Interface, PollResult, SocketHandle, SocketSet};
-use ::smoltcp::phy::Device;
+use ::smoltcp::phy;
+use ::smoltcp::socket::{Socket, tcp};
 use ::smoltcp::time;
+use ::smoltcp::wire::IpAddress;
+use heapless::Vec;
 
-use self::convert::{Link, instant_in, instant_out};
-use self::index::Index;
-use self::table::{Ended, Slot, Table};
-use self::tap::Tap;
-use crate::{Cause, Config, Event, Instant, State, Stats, Verdict};
+use self::convert::{address_in, checksums_in, instant_in, instant_out, medium_in};
+pub use self::device::{Device, RxToken, TxToken};
+use self::device::{Progress, Step};
+pub use crate::link::CloseReason;
+use crate::link::{self, Ending, Id, Link, Tuple};
+use crate::{Config, Event, Instant, State, Stats};
 
 /// The least and the longest time for which a device that cannot transmit is left alone.
 const BACKOFF_FIRST_MICROS: u64 = 10_000;
 const BACKOFF_LAST_MICROS: u64 = 500_000;
 
+/// The words of an address, as smoltcp was built: with IPv6 or without.
+const WORDS: usize = if size_of::<IpAddress>() > 4 { 4 } else { 1 };
+
 /// Keep-alive for up to `N` sockets of one smoltcp interface.
 ///
 /// See the [module](self) for how to use it. `N` is the number of handles that can be enabled at
-/// the same time, 65534 at most; there is no allocation.
+/// the same time; there is no allocation.
 #[derive(Debug)]
 pub struct KeepAliveSet<const N: usize> {
-    table: Table<N>,
+    link: Link<N, WORDS>,
+    /// Whose connections they are.
+    handles: Vec<SocketHandle, N>,
+    step: Step,
+    progress: Progress,
+    device: Known,
+    /// The interface's addresses as they were at the last poll, folded into a word.
+    addresses: u32,
     backoff_micros: u64,
     backoff_until: Instant,
+}
+
+/// What is known of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    Supported,
+    /// IEEE 802.15.4: the link can write no frames for it.
+    Unsupported,
 }
 
 /// Why a handle could not be enabled.
@@ -119,8 +120,7 @@ pub struct KeepAliveSet<const N: usize> {
 pub enum EnableError {
     /// All `N` places are taken. Disable a handle first, or make the set larger.
     Full,
-    /// The interface's medium cannot carry probes: smoltcp sends no raw IP packets over IEEE
-    /// 802.15.4. Known from the first poll on.
+    /// The interface's medium is neither Ethernet nor IP. Known from the first poll on.
     UnsupportedMedium,
 }
 
@@ -128,43 +128,30 @@ impl fmt::Display for EnableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "all places of the keep-alive set are taken",
-            Self::UnsupportedMedium => "smoltcp cannot send probes over this medium",
+            Self::UnsupportedMedium => {
+                "keep-alive works over Ethernet and IP, and this medium is neither"
+            }
         })
     }
 }
 
 impl core::error::Error for EnableError {}
 
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The peer left our probes unanswered.
-    KeepAlive(Verdict),
-    /// The peer left something we sent unanswered for the user timeout.
-    UserTimeout(Verdict),
-    /// The peer reset the connection.
-    PeerReset {
-        /// It was being probed: most likely it has restarted and knows nothing of us.
-        while_probing: bool,
-    },
-    /// Both sides closed it.
-    Closed,
-    /// The application aborted it, or smoltcp's own timeout did.
-    LocalAbort,
-    /// The interface lost the address that the connection was using.
-    AddressLost,
-}
-
 impl<const N: usize> KeepAliveSet<N> {
-    /// A set in which nothing is enabled.
+    /// Makes a set in which nothing is enabled.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            table: Table::new(),
-            backoff_micros: 0,
-            backoff_until: Instant::ZERO,
+        const {
+            Self {
+                link: Link::new(),
+                handles: Vec::new(),
+                step: Step::Receive,
+                progress: Progress::None,
+                device: Known::Nothing,
+                addresses: 0,
+                backoff_micros: 0,
+                backoff_until: Instant::ZERO,
+            }
         }
     }
 
@@ -183,22 +170,27 @@ impl<const N: usize> KeepAliveSet<N> {
     #[doc(alias = "SO_KEEPALIVE")]
     #[doc(alias = "set_keep_alive")]
     pub fn enable(&mut self, handle: SocketHandle, config: Config) -> Result<(), EnableError> {
-        if self.table.link == Link::Unsupported {
+        if self.device == Known::Unsupported {
             return Err(EnableError::UnsupportedMedium);
         }
-        if self.table.enable(handle, config) {
-            Ok(())
-        } else {
-            Err(EnableError::Full)
+        if let Some(id) = self.id(handle) {
+            self.link.set_config(id, config);
+            return Ok(());
         }
+        let id = self.link.add(config).ok_or(EnableError::Full)?;
+        // The link hands out the lowest place that is free.
+        match self.handles.get_mut(id.0) {
+            Some(place) => *place = handle,
+            None => self.handles.push(handle).map_err(|_| EnableError::Full)?,
+        }
+        Ok(())
     }
 
     /// Leaves `handle` to itself, at once: not one more probe. No effect if it is not enabled.
-    ///
-    /// Its place is free at once, or, if smoltcp still has to hand out a segment that it was asked
-    /// for on behalf of the handle, when that has been swallowed.
     pub fn disable(&mut self, handle: SocketHandle) {
-        self.table.disable(handle);
+        if let Some(id) = self.id(handle) {
+            self.link.remove(id);
+        }
     }
 
     /// Polls the interface, and does what keep-alive has to do at `now`. Call it where
@@ -208,7 +200,7 @@ impl<const N: usize> KeepAliveSet<N> {
     /// reads them when the interface is made.
     ///
     /// Afterwards see [`poll_event`](Self::poll_event), then [`poll_at`](Self::poll_at).
-    pub fn poll<D: Device + ?Sized>(
+    pub fn poll<D: phy::Device + ?Sized>(
         &mut self,
         now: time::Instant,
         iface: &mut Interface,
@@ -216,28 +208,33 @@ impl<const N: usize> KeepAliveSet<N> {
         sockets: &mut SocketSet<'_>,
     ) -> PollResult {
         let at = instant_in(now);
-        self.table.begin_poll(at);
-        if self.table.link == Link::Unknown {
-            self.table.meet(&device.capabilities());
+        self.progress = Progress::None;
+        self.link.handle_now(at);
+        if self.link.is_due(at) || fold(iface) != self.addresses {
+            self.follow(at, iface, sockets);
         }
-        if self.table.is_learning {
-            self.table.forget_learning(sockets);
+        let mut result = iface.poll(now, &mut self.wrap(device), sockets);
+        if self.link.is_due(at) {
+            if self.follow(at, iface, sockets) {
+                result = PollResult::SocketStateChanged;
+            }
+            self.wrap(device).serve(now);
         }
-        if self.table.asking.is_our_turn() {
-            self.table.ask_first(now, iface, device, sockets);
-        }
-        let mut result = {
-            let table = Cell::new(Some(&mut self.table));
-            iface.poll(now, &mut Tap::new(device, &table), sockets)
-        };
-        self.table.settle_token();
-        if self.table.wants_service() && self.table.serve(now, iface, device, sockets) {
-            result = PollResult::SocketStateChanged;
-        }
-        if self.backoff_micros != 0 || self.table.is_device_stuck() {
+        if self.progress == Progress::Refused || self.backoff_micros != 0 {
             self.back_off(at);
         }
         result
+    }
+
+    /// Returns `device` so wrapped that the set sees every frame. Give it to `Interface::poll`,
+    /// `poll_ingress_single` or `poll_egress` wherever they are called directly; and go on calling
+    /// [`poll`](Self::poll), which alone sees the sockets.
+    #[inline]
+    pub fn wrap<'a, D: phy::Device + ?Sized>(&'a mut self, device: &'a mut D) -> Device<'a, D, N> {
+        if self.device == Known::Nothing {
+            self.meet(&device.capabilities());
+        }
+        Device::new(self, device)
     }
 
     /// When to call [`poll`](Self::poll) next, if no frame arrives before: the earlier of what
@@ -254,9 +251,7 @@ impl<const N: usize> KeepAliveSet<N> {
         iface: &mut Interface,
         sockets: &SocketSet<'_>,
     ) -> Option<time::Instant> {
-        let ours = Some(self.table.wake_at)
-            .filter(|wake_at| *wake_at != Instant::MAX)
-            .map(instant_out);
+        let ours = self.link.poll_timeout().map(instant_out);
         let stacks = iface.poll_at(now, sockets).map(|at| {
             if self.backoff_micros == 0 {
                 at
@@ -290,76 +285,144 @@ impl<const N: usize> KeepAliveSet<N> {
     /// [`poll`](Self::poll) until it is `None`; what is not read before the handle's next
     /// connection is lost.
     ///
-    /// After [`Event::TimedOut`] the socket is closed and can be reused: the RST was sent, or, if
-    /// the device or the neighbour would not take it, waits in the socket until that is reused.
+    /// After [`Event::TimedOut`] the socket is closed and can be reused. The peer's RST was sent, or,
+    /// if the device had no room, waits here.
     #[must_use = "an event is reported once"]
     pub fn poll_event(&mut self) -> Option<(SocketHandle, Event)> {
-        self.table.poll_event()
+        let (id, event) = self.link.poll_event()?;
+        Some((*self.handles.get(id.0)?, event))
     }
 
-    /// Where the keep-alive of `handle` is; `None` if it is not enabled. While there is no
+    /// Returns where the keep-alive of `handle` is; `None` if it is not enabled. While there is no
     /// connection it is [`State::Disabled`].
     #[must_use]
     pub fn state(&self, handle: SocketHandle) -> Option<State> {
-        Some(self.slot(handle)?.machine.state())
+        self.link.state(self.id(handle)?)
     }
 
-    /// The configuration of `handle`; `None` if it is not enabled.
+    /// Returns the configuration of `handle`; `None` if it is not enabled.
     #[must_use]
     pub fn config(&self, handle: SocketHandle) -> Option<Config> {
-        Some(self.slot(handle)?.machine.config())
+        self.link.config(self.id(handle)?)
     }
 
-    /// What was counted since `handle` was enabled, over all its connections.
+    /// Returns what was counted since `handle` was enabled, over all its connections.
     #[must_use]
     pub fn stats(&self, handle: SocketHandle) -> Option<Stats> {
-        Some(self.slot(handle)?.machine.stats())
+        self.link.stats(self.id(handle)?)
     }
 
-    /// When the peer of `handle` was last heard, in this connection or, until there is another,
-    /// in the last one.
+    /// Returns when the peer of `handle` was last heard, in this connection or, until there is
+    /// another, in the last one.
     #[must_use]
     pub fn last_heard(&self, handle: SocketHandle) -> Option<time::Instant> {
-        self.slot(handle)?.machine.last_heard().map(instant_out)
+        self.link.last_heard(self.id(handle)?).map(instant_out)
     }
 
-    /// How the last connection of `handle` ended; `None` while it has one or never had any.
-    ///
-    /// [`CloseReason::AddressLost`] leaves no trace on the wire, so it is noticed no sooner than
-    /// the keep-alive would have been due.
+    /// Returns how the last connection of `handle` ended; `None` while it has one or never had any.
     #[must_use]
     pub fn close_reason(&self, handle: SocketHandle) -> Option<CloseReason> {
-        let Slot { ended, machine, .. } = self.slot(handle)?;
-        let peer_reset = |while_probing| CloseReason::PeerReset { while_probing };
-        match (*ended)? {
-            Ended::PeerResetWhileProbing => Some(peer_reset(true)),
-            Ended::PeerReset => Some(peer_reset(false)),
-            Ended::Closed => Some(CloseReason::Closed),
-            Ended::LocalAbort => Some(CloseReason::LocalAbort),
-            Ended::AddressLost => Some(CloseReason::AddressLost),
-            Ended::Verdict => machine.verdict().map(|verdict| match verdict.cause {
-                Cause::KeepAlive => CloseReason::KeepAlive(verdict),
-                Cause::UserTimeout => CloseReason::UserTimeout(verdict),
-            }),
-        }
+        self.link.close_reason(self.id(handle)?)
     }
 
-    /// The memory that one connection takes, in bytes, for those who plan theirs: the place in
-    /// the table and its share of the index.
-    pub const BYTES_PER_CONNECTION: usize = size_of::<Slot>() + Index::<N>::BYTES_PER_ENTRY;
+    /// The memory that one connection takes, in bytes, for those who plan theirs.
+    pub const BYTES_PER_CONNECTION: usize =
+        Link::<N, WORDS>::BYTES_PER_CONNECTION + size_of::<SocketHandle>();
 
     /// How much of that a received segment reads or writes, unless the peer is being probed. It
     /// lies together, at the beginning.
-    pub const BYTES_TOUCHED_BY_SEGMENT: usize = Slot::BYTES_TOUCHED_BY_SEGMENT;
+    pub const BYTES_TOUCHED_BY_SEGMENT: usize = Link::<N, WORDS>::BYTES_TOUCHED_BY_SEGMENT;
 
-    fn slot(&self, handle: SocketHandle) -> Option<&Slot> {
-        self.table.slot(handle)
+    fn id(&self, handle: SocketHandle) -> Option<Id> {
+        self.id_from(0, handle)
+    }
+
+    /// Looks for `handle`, first where it should be.
+    fn id_from(&self, hint: usize, handle: SocketHandle) -> Option<Id> {
+        let is_it = |index: &usize| {
+            self.handles.get(*index) == Some(&handle) && self.link.is_taken(Id(*index))
+        };
+        let index = (hint..N).chain(0..hint.min(N)).find(is_it)?;
+        Some(Id(index))
+    }
+
+    /// What the device can do, when it is seen for the first time.
+    #[cold]
+    fn meet(&mut self, capabilities: &phy::DeviceCapabilities) {
+        self.device = match medium_in(capabilities) {
+            Some(medium) => {
+                self.link
+                    .set_capabilities(medium, checksums_in(capabilities));
+                Known::Supported
+            }
+            None => Known::Unsupported,
+        };
+    }
+
+    /// Brings the connections up to date with their sockets. Returns whether it closed one.
+    #[cold]
+    #[inline(never)]
+    fn follow(&mut self, now: Instant, iface: &Interface, sockets: &mut SocketSet<'_>) -> bool {
+        self.link.take_change();
+        self.addresses = fold(iface);
+        let is_ours = |address| {
+            let mut addresses = iface.ip_addrs().iter();
+            iface.any_ip() || addresses.any(|cidr| address_in(cidr.address()) == address)
+        };
+        let mut has_closed = false;
+        let mut hint = 0;
+        let mut found = 0_usize;
+        for (handle, socket) in sockets.iter_mut() {
+            let (Some(id), Socket::Tcp(socket)) = (self.id_from(hint, handle), socket) else {
+                continue;
+            };
+            hint = id.0.saturating_add(1);
+            found = found.saturating_add(1);
+            let mut facts = socket_in(socket);
+            if let Some(tuple) = self.link.tuple(id)
+                && !is_ours(tuple.local_addr())
+            {
+                // smoltcp has closed it, or will in this poll, without a word.
+                facts = link::Socket::Closed(Ending::AddressLost);
+            }
+            let octets = socket.recv_capacity().max(socket.send_capacity());
+            let buffers = u32::try_from(octets).unwrap_or(u32::MAX);
+            if self.link.follow(now, id, facts, buffers, is_busy(socket)) {
+                socket.abort();
+                has_closed = true;
+            }
+        }
+        if found != self.link.len() {
+            self.drop_missing(sockets);
+        }
+        has_closed
+    }
+
+    /// Drops the handles that are not in the socket set, or are not those of TCP sockets.
+    #[cold]
+    fn drop_missing(&mut self, sockets: &SocketSet<'_>) {
+        for (index, handle) in self.handles.iter().enumerate() {
+            let is_there = sockets
+                .iter()
+                .any(|(other, socket)| other == *handle && matches!(socket, Socket::Tcp(_)));
+            if !is_there {
+                self.link.remove(Id(index));
+            }
+        }
+    }
+
+    /// Takes note of what the device did.
+    #[inline]
+    fn note_progress(&mut self, progress: Progress) {
+        if self.progress != Progress::Sent {
+            self.progress = progress;
+        }
     }
 
     /// smoltcp asks to be polled at once while anything waits for a device that takes nothing.
     #[cold]
     fn back_off(&mut self, now: Instant) {
-        self.backoff_micros = if self.table.is_device_stuck() {
+        self.backoff_micros = if self.progress == Progress::Refused {
             self.backoff_micros
                 .saturating_mul(2)
                 .clamp(BACKOFF_FIRST_MICROS, BACKOFF_LAST_MICROS)
@@ -374,4 +437,41 @@ impl<const N: usize> Default for KeepAliveSet<N> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The interface's addresses, folded into a word: a change is noticed without a copy of them.
+#[inline]
+fn fold(iface: &Interface) -> u32 {
+    iface.ip_addrs().iter().fold(0, |sum: u32, cidr| {
+        sum.rotate_left(5) ^ address_in(cidr.address()).fold()
+    })
+}
+
+/// What the link has to know of a socket.
+fn socket_in(socket: &tcp::Socket<'_>) -> link::Socket<WORDS> {
+    let (Some(local), Some(remote)) = (socket.local_endpoint(), socket.remote_endpoint()) else {
+        return link::Socket::Closed(Ending::Unknown);
+    };
+    let tuple = Tuple::from_parts(
+        address_in(local.addr),
+        local.port,
+        address_in(remote.addr),
+        remote.port,
+    );
+    match socket.state() {
+        tcp::State::Closed | tcp::State::Listen => link::Socket::Closed(Ending::Unknown),
+        tcp::State::TimeWait => link::Socket::Closed(Ending::Closed),
+        tcp::State::SynSent | tcp::State::SynReceived => link::Socket::Opening(tuple),
+        _ => link::Socket::Open(tuple),
+    }
+}
+
+/// Whether data or a FIN is queued or not acknowledged. The socket knows best: it has seen every
+/// acknowledgement, and believed none that it should not.
+fn is_busy(socket: &tcp::Socket<'_>) -> bool {
+    socket.send_queue() > 0
+        || matches!(
+            socket.state(),
+            tcp::State::FinWait1 | tcp::State::Closing | tcp::State::LastAck
+        )
 }

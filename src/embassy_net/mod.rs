@@ -1,0 +1,218 @@
+//! Keep-alive for every connection of an `embassy-net` stack.
+//!
+//! Wrap the driver before it goes to `embassy_net::new`, and say which connections to keep alive.
+//! In a typical application that is this much:
+//!
+//! ```diff
+//! +static KEEP_ALIVE: State<8> = State::new();
+//!
+//!  let device = cyw43_or_any_other_driver;
+//! +let (device, keep_alive) = tcp_keepalive::embassy_net::new(device, &KEEP_ALIVE)?;
+//! +keep_alive.set_default(Some(Config::detect_within(Duration::from_secs(60))?));
+//!  let (stack, runner) = embassy_net::new(device, config, resources, seed);
+//! ```
+//!
+//! Once the peer is dead, `read` and `write` of its socket return `ConnectionReset`, at once,
+//! whichever task waits in them. [`Control::close_reason`] tells that from a reset by the peer.
+//!
+//! # How it works
+//!
+//! A [`Link`] sees every frame on its way: nothing is copied, delayed or changed. It finds the
+//! connections by their SYN. When the driver has nothing more to receive, [`Device`] sends what is
+//! due. A verdict closes both ends: one RST goes to the peer, and one, as if from the peer, to our
+//! own stack. The time is that of `embassy-time`. A sleeping runner wakes for a probe, and only for
+//! that.
+//!
+//! # Policies
+//!
+//! Sockets are not known here, so there is nothing to enable one by. Keep-alive is off (RFC 9293
+//! 3.8.4, MUST-25) until a policy covers the connection. The most specific one decides: the one for
+//! this connection ([`Control::set`]), for its remote endpoint, its remote port, its local port,
+//! and then the default. A policy of `None` means off. A changed policy acts at once, on the
+//! connections that are open too.
+//!
+//! # Caveats
+//!
+//! - Every connection takes one of `N` places from its SYN on, kept alive or not, and stays to be
+//!   asked about until another needs its place. Make `N` a few more than there are sockets. A
+//!   connection beyond that is not kept alive: see [`Notice::Full`].
+//! - Wrap the driver before the stack runs: the numbers of a connection are learned from its SYN.
+//! - A connection counts from its handshake on. While it is being opened, embassy-net's own
+//!   retransmissions and `set_timeout` are what there is.
+//! - embassy-net's `set_keep_alive` and `set_timeout` go on working beside this. A connection that
+//!   embassy-net's timeout ends is reported as [`CloseReason::LocalAbort`].
+//! - A socket that is dropped while its connection is open leaves no trace in any frame. Its place
+//!   is kept until the peer speaks again, or until another connection needs it.
+
+mod control;
+mod driver;
+
+use core::cell::RefCell;
+use core::fmt;
+use core::net::SocketAddr;
+
+use embassy_net_driver::{Checksum, ChecksumCapabilities, Driver, HardwareAddress};
+use embassy_sync::blocking_mutex::Mutex;
+use embassy_sync::blocking_mutex::raw::{CriticalSectionRawMutex, RawMutex};
+
+use self::control::Shared;
+pub use self::control::{Control, PolicyError};
+pub use self::driver::{Device, RxToken, TxToken};
+use crate::Event;
+pub use crate::link::CloseReason;
+use crate::link::{self, Checksums, Medium, Tuple};
+
+#[cfg(doc)]
+use crate::link::Link;
+
+/// The words of an address: embassy-net can have both IPv4 and IPv6.
+const WORDS: usize = 4;
+
+/// What a [`Device`] and its [`Control`]s share: put it into a `static`.
+///
+/// `N` is the number of connections, and the number of policies besides the default. `M` is the
+/// mutex: the default works from any task and any interrupt; `NoopRawMutex` does for an executor of
+/// one thread, if the state is not in a `static`.
+pub struct State<const N: usize, M: RawMutex = CriticalSectionRawMutex> {
+    shared: Mutex<M, RefCell<Shared<N>>>,
+}
+
+impl<const N: usize, M: RawMutex> State<N, M> {
+    /// Makes a state in which no connection is kept alive.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            shared: Mutex::new(RefCell::new(Shared::new())),
+        }
+    }
+
+    /// Runs `look` on what is shared. No look happens within another, so it always runs; were it
+    /// not so, a frame would go unseen, and that is better than a panic.
+    fn with<R: Default>(&self, look: impl FnOnce(&mut Shared<N>) -> R) -> R {
+        self.shared.lock(|shared| match shared.try_borrow_mut() {
+            Ok(mut shared) => look(&mut shared),
+            Err(_) => R::default(),
+        })
+    }
+}
+
+impl<const N: usize, M: RawMutex> Default for State<N, M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize, M: RawMutex> fmt::Debug for State<N, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
+/// The two ends of a connection, seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// Our endpoint.
+    pub local: SocketAddr,
+    /// The peer's endpoint.
+    pub remote: SocketAddr,
+}
+
+impl Connection {
+    /// Makes a connection of what embassy-net's `TcpSocket::local_endpoint` and `remote_endpoint`
+    /// return, or of two [`SocketAddr`]s.
+    pub fn new(local: impl Into<SocketAddr>, remote: impl Into<SocketAddr>) -> Self {
+        Self {
+            local: local.into(),
+            remote: remote.into(),
+        }
+    }
+
+    fn tuple(&self) -> Option<Tuple<WORDS>> {
+        Tuple::new(self.local, self.remote)
+    }
+}
+
+impl From<Tuple<WORDS>> for Connection {
+    fn from(tuple: Tuple<WORDS>) -> Self {
+        Self::new(tuple.local(), tuple.remote())
+    }
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.local, self.remote)
+    }
+}
+
+/// What there is to report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Something happened to a connection that is kept alive.
+    Connection(Connection, Event),
+    /// All `N` places are taken, so this connection is not kept alive. Reported once until a
+    /// connection finds a place again; [`Control::untracked`] counts them all.
+    Full(Connection),
+}
+
+/// Why a driver could not be wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Error {
+    /// The medium of the driver is neither Ethernet nor IP.
+    UnsupportedMedium,
+    /// The state belongs to another driver already. Make one for each.
+    InUse,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnsupportedMedium => {
+                "keep-alive works over Ethernet and IP, and this medium is neither"
+            }
+            Self::InUse => "the state belongs to another driver: make one for each",
+        })
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Wraps `driver`. Give the [`Device`] to `embassy_net::new`, and the [`Control`] to the tasks.
+///
+/// The medium and the checksums of the driver are read here, once.
+///
+/// # Errors
+///
+/// [`Error::UnsupportedMedium`] for IEEE 802.15.4, and [`Error::InUse`] if `state` was given to
+/// another driver.
+pub fn new<D: Driver, const N: usize, M: RawMutex>(
+    driver: D,
+    state: &State<N, M>,
+) -> Result<(Device<'_, D, N, M>, Control<'_, N, M>), Error> {
+    let medium = match driver.hardware_address() {
+        HardwareAddress::Ethernet(_) => Medium::Ethernet,
+        HardwareAddress::Ip => Medium::Ip,
+        _ => return Err(Error::UnsupportedMedium),
+    };
+    let checksums = checksums_in(&driver.capabilities().checksum);
+    if !state.with(|shared| shared.begin(medium, checksums)) {
+        return Err(Error::InUse);
+    }
+    Ok((Device::new(driver, state), Control::new(state)))
+}
+
+/// Which checksums the driver leaves to software.
+fn checksums_in(theirs: &ChecksumCapabilities) -> Checksums {
+    let of = |checksum: Checksum| match checksum {
+        Checksum::Both => link::Checksum::Software,
+        Checksum::Rx => link::Checksum::SoftwareOnReceive,
+        Checksum::Tx => link::Checksum::SoftwareOnTransmit,
+        Checksum::None => link::Checksum::Device,
+    };
+    Checksums {
+        ipv4: of(theirs.ipv4),
+        transport: of(theirs.tcp),
+    }
+}

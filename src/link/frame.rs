@@ -1,0 +1,858 @@
+//! Frames: finding the TCP header in one, and writing those of our own.
+//!
+//! Wire bytes can be anything. What is not a whole TCP segment in a whole IP datagram is no
+//! [`TcpFrame`], and no sign of life (K18).
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::{Segment, SeqNumber};
+
+pub(super) const ETHERNET_HEADER_LEN: usize = 14;
+const IPV4_HEADER_LEN: usize = 20;
+const IPV6_HEADER_LEN: usize = 40;
+const TCP_HEADER_LEN: usize = 20;
+const TIMESTAMPS_LEN: usize = 12;
+
+pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(super) const ETHERTYPE_ARP: u16 = 0x0806;
+pub(super) const ETHERTYPE_IPV6: u16 = 0x86dd;
+const PROTOCOL_HOP_BY_HOP: u8 = 0;
+pub(super) const PROTOCOL_ICMPV4: u8 = 1;
+pub(super) const PROTOCOL_TCP: u8 = 6;
+pub(super) const PROTOCOL_ICMPV6: u8 = 58;
+
+pub(super) const FLAG_RST: u8 = 0x04;
+pub(super) const FLAG_ACK: u8 = 0x10;
+
+/// The longest segment whose checksum is verified. That of a longer one would be a second pass
+/// over its payload, and proves nothing: who can forge the numbers can forge the checksum (K18).
+const VERIFIED_LEN: usize = 128;
+
+/// The longest frame that [`Link`](super::Link) writes: Ethernet, IPv6, TCP with timestamps, an
+/// octet of payload, and one to make it even.
+pub const MAX_FRAME_LEN: usize =
+    ETHERNET_HEADER_LEN + IPV6_HEADER_LEN + TCP_HEADER_LEN + TIMESTAMPS_LEN + 2;
+
+/// Room for one frame of ours.
+pub(super) type Buffer = [u8; MAX_FRAME_LEN];
+
+/// A hardware address of an Ethernet.
+pub(super) type HardwareAddr = [u8; 6];
+
+/// An IP address in `W` words, as they lie in the header: one word holds IPv4 only, four hold both,
+/// an IPv4 address then as RFC 4291 2.5.5.2 maps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address<const W: usize>([u32; W]);
+
+impl<const W: usize> Address<W> {
+    pub(crate) const NONE: Self = Self([0; W]);
+    const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+
+    #[inline]
+    pub(super) fn v4(octets: [u8; 4]) -> Self {
+        let mut words = [0; W];
+        if let Some(word) = words.last_mut() {
+            *word = u32::from_ne_bytes(octets);
+        }
+        if let Some(mapped) = words.get_mut(2)
+            && W > 1
+        {
+            *mapped = Self::MAPPED;
+        }
+        Self(words)
+    }
+
+    #[inline]
+    pub(super) fn v6(octets: &[u8; 16]) -> Self {
+        let mut words = [0; W];
+        for (word, chunk) in words.iter_mut().zip(octets.as_chunks::<4>().0) {
+            *word = u32::from_ne_bytes(*chunk);
+        }
+        Self(words)
+    }
+
+    /// `None` if the address does not fit into `W` words.
+    pub(crate) fn new(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(address) => Some(Self::v4(address.octets())),
+            IpAddr::V6(address) if W == 4 => Some(Self::v6(&address.octets())),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    /// All of it in one word, to notice a change.
+    #[cfg(feature = "smoltcp")]
+    #[inline]
+    pub(crate) fn fold(&self) -> u32 {
+        self.0.iter().fold(0, |sum, word| sum.rotate_left(9) ^ word)
+    }
+
+    #[inline]
+    pub(super) fn is_v4(&self) -> bool {
+        W == 1 || matches!(self.0.as_slice(), [0, 0, mapped, _] if *mapped == Self::MAPPED)
+    }
+
+    /// The four octets of an IPv4 address, the last four of any other.
+    #[inline]
+    pub(super) fn v4_octets(&self) -> [u8; 4] {
+        self.0.last().copied().unwrap_or(0).to_ne_bytes()
+    }
+
+    pub(super) fn v6_octets(&self) -> [u8; 16] {
+        let mut octets = [0; 16];
+        for (chunk, word) in octets.as_chunks_mut::<4>().0.iter_mut().zip(self.0) {
+            *chunk = word.to_ne_bytes();
+        }
+        octets
+    }
+
+    /// An IPv4 address adds the same in either form: the 0xffff of the longer one is a zero of one's
+    /// complement arithmetic.
+    #[inline]
+    fn add_to(&self, sum: &mut Sum) {
+        for word in self.0 {
+            sum.add(word);
+        }
+    }
+}
+
+impl<const W: usize> From<Address<W>> for IpAddr {
+    fn from(address: Address<W>) -> Self {
+        if address.is_v4() {
+            Self::V4(Ipv4Addr::from(address.v4_octets()))
+        } else {
+            Self::V6(Ipv6Addr::from(address.v6_octets()))
+        }
+    }
+}
+
+/// The four-tuple of a connection, seen from this end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuple<const W: usize> {
+    /// The local port, then the remote one, as they lie in the header of what we send.
+    pub(super) ports: u32,
+    pub(super) remote: Address<W>,
+    pub(super) local: Address<W>,
+}
+
+impl<const W: usize> Tuple<W> {
+    /// The four-tuple of no connection.
+    pub(super) const NONE: Self = Self {
+        ports: 0,
+        remote: Address::NONE,
+        local: Address::NONE,
+    };
+
+    /// Makes the four-tuple of a connection between two endpoints. Returns `None` if `W` is one and
+    /// an address is not IPv4.
+    #[must_use]
+    pub fn new(local: SocketAddr, remote: SocketAddr) -> Option<Self> {
+        Some(Self {
+            ports: (u32::from(local.port()) << 16 | u32::from(remote.port())).to_be(),
+            remote: Address::new(remote.ip())?,
+            local: Address::new(local.ip())?,
+        })
+    }
+
+    #[cfg(feature = "smoltcp")]
+    pub(crate) fn from_parts(
+        local: Address<W>,
+        local_port: u16,
+        remote: Address<W>,
+        remote_port: u16,
+    ) -> Self {
+        Self {
+            ports: (u32::from(local_port) << 16 | u32::from(remote_port)).to_be(),
+            remote,
+            local,
+        }
+    }
+
+    #[cfg(feature = "smoltcp")]
+    pub(crate) const fn local_addr(&self) -> Address<W> {
+        self.local
+    }
+
+    /// Returns our endpoint.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        let [high, low, ..] = self.ports.to_ne_bytes();
+        SocketAddr::new(self.local.into(), u16::from_be_bytes([high, low]))
+    }
+
+    /// Returns the peer's endpoint.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        let [.., high, low] = self.ports.to_ne_bytes();
+        SocketAddr::new(self.remote.into(), u16::from_be_bytes([high, low]))
+    }
+
+    /// The same connection as the peer sees it.
+    pub(super) const fn reversed(&self) -> Self {
+        Self {
+            ports: self.ports.rotate_left(16),
+            remote: self.local,
+            local: self.remote,
+        }
+    }
+}
+
+/// An IP datagram where it was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Datagram<'f, const W: usize> {
+    pub(super) src: Address<W>,
+    pub(super) dst: Address<W>,
+    pub(super) protocol: u8,
+    pub(super) hop_limit: u8,
+    /// The IPv4 header, which has a checksum; nothing of IPv6.
+    header: &'f [u8],
+    pub(super) payload: &'f [u8],
+}
+
+impl<'f, const W: usize> Datagram<'f, W> {
+    pub(super) fn find(packet: &'f [u8]) -> Option<Self> {
+        match packet.first()? >> 4 {
+            4 => Self::in_ipv4(packet),
+            6 if W > 1 => Self::in_ipv6(packet),
+            _ => None,
+        }
+    }
+
+    fn in_ipv4(packet: &'f [u8]) -> Option<Self> {
+        let fixed = packet.first_chunk::<IPV4_HEADER_LEN>()?;
+        let (words, _) = fixed.as_chunks::<4>();
+        let [
+            [version_ihl, _, len @ ..],
+            [_, _, fragment @ ..],
+            [hop_limit, protocol, ..],
+            src,
+            dst,
+        ] = words
+        else {
+            return None;
+        };
+        // More fragments to come, or an offset: not a whole datagram.
+        if u16::from_be_bytes(*fragment) & 0x3fff != 0 {
+            return None;
+        }
+        let header_len = usize::from(version_ihl & 0x0f).wrapping_mul(4);
+        if header_len < IPV4_HEADER_LEN {
+            return None;
+        }
+        // Ethernet pads short frames; the datagram ends where its header says.
+        let datagram = packet.get(..usize::from(u16::from_be_bytes(*len)))?;
+        let (header, payload) = datagram.split_at_checked(header_len)?;
+        Some(Self {
+            src: Address::v4(*src),
+            dst: Address::v4(*dst),
+            protocol: *protocol,
+            hop_limit: *hop_limit,
+            header,
+            payload,
+        })
+    }
+
+    #[inline(never)]
+    fn in_ipv6(packet: &'f [u8]) -> Option<Self> {
+        let (header, rest) = packet.split_first_chunk::<IPV6_HEADER_LEN>()?;
+        let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        let mut protocol = header[6];
+        let mut payload = rest.get(..len)?;
+        if protocol == PROTOCOL_HOP_BY_HOP {
+            // RFC 8200 4.3. Routers of an RPL network put one into every packet (RFC 9008).
+            let [next, words, ..] = *payload else {
+                return None;
+            };
+            let ext_len = usize::from(words).wrapping_add(1).wrapping_mul(8);
+            let (header, rest) = payload.split_at_checked(ext_len)?;
+            if !are_options_passed_over(header.get(2..)?) {
+                return None;
+            }
+            (protocol, payload) = (next, rest);
+        }
+        let addresses = header.last_chunk::<32>()?;
+        Some(Self {
+            src: Address::v6(addresses.first_chunk()?),
+            dst: Address::v6(addresses.last_chunk()?),
+            protocol,
+            hop_limit: header[7],
+            header: &[],
+            payload,
+        })
+    }
+
+    /// The connection whose datagram of ours an ICMP error quotes: its header, and of its payload
+    /// as much as there was room for.
+    pub(super) fn quoted(octets: &[u8]) -> Option<Tuple<W>> {
+        let first = *octets.first()?;
+        let is_v4 = first >> 4 == 4;
+        let (protocol_at, addresses_at, addr_len, header_len) = if is_v4 {
+            (9, 12, 4, usize::from(first & 0x0f).wrapping_mul(4))
+        } else {
+            (6, 8, 16, IPV6_HEADER_LEN)
+        };
+        if *octets.get(protocol_at)? != PROTOCOL_TCP || !is_v4 && W == 1 {
+            return None;
+        }
+        let (src, dst) = octets.get(addresses_at..)?.split_at_checked(addr_len)?;
+        let address = |octets: &[u8]| {
+            Some(if is_v4 {
+                Address::v4(*octets.first_chunk()?)
+            } else {
+                Address::v6(octets.first_chunk()?)
+            })
+        };
+        Some(Tuple {
+            ports: u32::from_ne_bytes(*octets.get(header_len..)?.first_chunk()?),
+            remote: address(dst)?,
+            local: address(src)?,
+        })
+    }
+
+    /// The checksum of the IPv4 header is right.
+    pub(super) fn is_header_intact(&self) -> bool {
+        let mut sum = Sum::ZERO;
+        sum.add_octets(self.header);
+        self.header.is_empty() || sum.is_zero()
+    }
+
+    /// The connection it belongs to if it was received.
+    #[inline]
+    pub(super) fn received_tuple(&self, ports: u32) -> Tuple<W> {
+        Tuple {
+            ports: ports.rotate_left(16),
+            remote: self.src,
+            local: self.dst,
+        }
+    }
+
+    /// The connection it belongs to if we sent it.
+    #[inline]
+    pub(super) fn sent_tuple(&self, ports: u32) -> Tuple<W> {
+        Tuple {
+            ports,
+            remote: self.dst,
+            local: self.src,
+        }
+    }
+
+    /// The source and the destination port, as they lie in the header.
+    #[inline]
+    pub(super) fn ports(&self) -> Option<u32> {
+        Some(u32::from_ne_bytes(*self.payload.first_chunk::<4>()?))
+    }
+
+    /// The segment's checksum, and that of an IPv4 header, are right, as far as `software` has to
+    /// verify them. Of a long segment that is only the header's.
+    pub(super) fn is_intact(&self, software: Checksums) -> bool {
+        if software.ipv4.on_receive() && !self.is_header_intact() {
+            return false;
+        }
+        let len = self.payload.len();
+        !software.transport.on_receive() || len > VERIFIED_LEN || self.is_payload_intact()
+    }
+
+    /// The checksum over the pseudo-header and the payload is right (RFC 9293 3.1, RFC 4443 2.3).
+    pub(super) fn is_payload_intact(&self) -> bool {
+        let mut sum = pseudo_header(self.protocol, self.payload.len(), &self.src, &self.dst);
+        sum.add_octets(self.payload);
+        sum.is_zero()
+    }
+
+    /// The facts of its TCP header, unless that is malformed.
+    pub(super) fn segment(&self) -> Option<Segment> {
+        let header = self.payload.first_chunk::<TCP_HEADER_LEN>()?;
+        let (words, _) = header.as_chunks::<4>();
+        let [_, seq, ack, [offset, flags, window @ ..], _] = words else {
+            return None;
+        };
+        // Of SYN, FIN and RST, the stack takes a segment with one at most.
+        if (flags & 0x07).count_ones() > 1 {
+            return None;
+        }
+        let header_len = usize::from(offset >> 4).wrapping_mul(4);
+        let Options {
+            timestamps,
+            window_scale,
+        } = if header_len == TCP_HEADER_LEN {
+            Options::NONE
+        } else {
+            Options::find(self.payload.get(TCP_HEADER_LEN..header_len)?)?
+        };
+        let ack = SeqNumber(u32::from_be_bytes(*ack));
+        Some(Segment {
+            seq: SeqNumber(u32::from_be_bytes(*seq)),
+            ack: if flags & FLAG_ACK == 0 {
+                None
+            } else {
+                Some(ack)
+            },
+            window: u16::from_be_bytes(*window),
+            len: u32::try_from(self.payload.len().wrapping_sub(header_len)).ok()?,
+            syn: flags & 0x02 != 0,
+            fin: flags & 0x01 != 0,
+            rst: flags & FLAG_RST != 0,
+            timestamps,
+            window_scale,
+        })
+    }
+}
+
+#[inline]
+fn pseudo_header<const W: usize>(
+    protocol: u8,
+    len: usize,
+    src: &Address<W>,
+    dst: &Address<W>,
+) -> Sum {
+    let mut sum = Sum::ZERO;
+    let [l0, l1, ..] = len.to_le_bytes();
+    // The length is at most 65535, so both fit into one word.
+    sum.add(u32::from_ne_bytes([0, protocol, l1, l0]));
+    src.add_to(&mut sum);
+    dst.add_to(&mut sum);
+    sum
+}
+
+/// Whether the stack passes over all of these hop-by-hop options (RFC 8200 4.2).
+fn are_options_passed_over(mut options: &[u8]) -> bool {
+    const PAD1: u8 = 0;
+    /// RFC 6553 6.1; taken where the stack was built for RPL.
+    const RPL: u8 = 0x63;
+    loop {
+        options = match *options {
+            [] => return true,
+            [PAD1, ref rest @ ..] => rest,
+            // The upper two bits say what to do with an option that is not known: zero is to skip.
+            [kind, len, ref rest @ ..] if kind >> 6 == 0 || kind == RPL => {
+                match rest.get(usize::from(len)..) {
+                    Some(rest) => rest,
+                    None => return false,
+                }
+            }
+            _ => return false,
+        };
+    }
+}
+
+/// The options of a TCP header that matter here.
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    timestamps: Option<(u32, u32)>,
+    window_scale: Option<u8>,
+}
+
+impl Options {
+    const NONE: Self = Self {
+        timestamps: None,
+        window_scale: None,
+    };
+
+    /// `None` if they are malformed: the stack drops the segment.
+    #[inline(never)]
+    fn find(mut octets: &[u8]) -> Option<Self> {
+        const END: u8 = 0;
+        const NO_OPERATION: u8 = 1;
+        const WINDOW_SCALE: u8 = 3;
+        const TIMESTAMPS: u8 = 8;
+        let mut found = Self::NONE;
+        loop {
+            octets = match *octets {
+                [] | [END, ..] => return Some(found),
+                [NO_OPERATION, ref rest @ ..] => rest,
+                [kind, len, ..] => {
+                    let (option, rest) = octets.split_at_checked(usize::from(len))?;
+                    match (kind, option) {
+                        (WINDOW_SCALE, [_, _, shift]) => found.window_scale = Some(*shift),
+                        (TIMESTAMPS, [_, _, v0, v1, v2, v3, e0, e1, e2, e3]) => {
+                            found.timestamps = Some((
+                                u32::from_be_bytes([*v0, *v1, *v2, *v3]),
+                                u32::from_be_bytes([*e0, *e1, *e2, *e3]),
+                            ));
+                        }
+                        (WINDOW_SCALE | TIMESTAMPS, _) | (_, [] | [_]) => return None,
+                        _ => {}
+                    }
+                    rest
+                }
+                [_] => return None,
+            };
+        }
+    }
+}
+
+/// What a link carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Medium {
+    /// Ethernet frames.
+    #[default]
+    Ethernet,
+    /// IP datagrams, without a header of the link.
+    Ip,
+}
+
+/// The commonest frame there is: TCP in IPv4, neither of them with options, and of the flags only ACK
+/// and PSH. Its fields are where they always are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain<'f> {
+    words: &'f [[u8; 4]; 10],
+    rest: &'f [u8],
+    /// The octets of `rest`.
+    len: u16,
+}
+
+impl<'f> Plain<'f> {
+    #[expect(clippy::inline_always, reason = "measured: on the path of every frame")]
+    #[inline(always)]
+    pub(super) fn find(packet: &'f [u8]) -> Option<Self> {
+        let (header, rest) = packet.split_first_chunk::<40>()?;
+        let words: &[[u8; 4]; 10] = header.as_chunks::<4>().0.try_into().ok()?;
+        let [0x45, _, len @ ..] = words[0] else {
+            return None;
+        };
+        let len = u16::from_be_bytes(len).checked_sub(40)?;
+        let is_plain = words[1][2] & 0x3f | words[1][3] == 0
+            && words[2][1] == PROTOCOL_TCP
+            && words[8][0] == 0x50
+            && words[8][1] & 0x17 == FLAG_ACK;
+        if !is_plain {
+            return None;
+        }
+        // Ethernet pads short frames; the datagram ends where its header says.
+        let rest = rest.get(..usize::from(len))?;
+        Some(Self { words, rest, len })
+    }
+
+    #[inline]
+    pub(super) fn received_tuple<const W: usize>(&self) -> Tuple<W> {
+        Tuple {
+            ports: u32::from_ne_bytes(self.words[5]).rotate_left(16),
+            remote: Address::v4(self.words[3]),
+            local: Address::v4(self.words[4]),
+        }
+    }
+
+    #[expect(clippy::inline_always, reason = "measured: on the path of every frame")]
+    #[inline(always)]
+    pub(super) fn is_intact(&self, software: Checksums) -> bool {
+        let [ip @ .., _, _, _, _, _] = self.words;
+        let [_, _, _, src, dst, tcp @ ..] = self.words;
+        let mut sum = Sum::ZERO;
+        for word in ip {
+            sum.add(u32::from_ne_bytes(*word));
+        }
+        if software.ipv4.on_receive() && !sum.is_zero() {
+            return false;
+        }
+        let len = self.len.wrapping_add(20);
+        if !software.transport.on_receive() || usize::from(len) > VERIFIED_LEN {
+            return true;
+        }
+        let [l1, l0] = len.to_be_bytes();
+        let mut sum = Sum::ZERO;
+        sum.add(u32::from_ne_bytes([0, PROTOCOL_TCP, l1, l0]));
+        sum.add(u32::from_ne_bytes(*src));
+        sum.add(u32::from_ne_bytes(*dst));
+        for word in tcp {
+            sum.add(u32::from_ne_bytes(*word));
+        }
+        if !self.rest.is_empty() {
+            sum = sum.with_any_octets(self.rest);
+        }
+        sum.is_zero()
+    }
+
+    #[inline]
+    pub(super) const fn segment(&self) -> Segment {
+        let [_, _, w1, w0] = self.words[8];
+        Segment {
+            seq: SeqNumber(u32::from_be_bytes(self.words[6])),
+            ack: Some(SeqNumber(u32::from_be_bytes(self.words[7]))),
+            window: u16::from_be_bytes([w1, w0]),
+            len: self.len as u32,
+            syn: false,
+            fin: false,
+            rst: false,
+            timestamps: None,
+            window_scale: None,
+        }
+    }
+}
+
+/// Who computes the checksums of a protocol: where the device does not, software does, which is the
+/// stack and this crate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Checksum {
+    /// Software writes and verifies them.
+    #[default]
+    Software,
+    /// Software verifies them; the device writes them.
+    SoftwareOnReceive,
+    /// Software writes them; the device verifies them.
+    SoftwareOnTransmit,
+    /// The device writes and verifies them.
+    Device,
+}
+
+impl Checksum {
+    #[inline]
+    pub(super) const fn on_receive(self) -> bool {
+        matches!(self, Self::Software | Self::SoftwareOnReceive)
+    }
+
+    #[inline]
+    pub(super) const fn on_transmit(self) -> bool {
+        matches!(self, Self::Software | Self::SoftwareOnTransmit)
+    }
+}
+
+/// Which checksums the link leaves to software.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Checksums {
+    /// That of the IPv4 header.
+    pub ipv4: Checksum,
+    /// Those of TCP and `ICMPv6`.
+    pub transport: Checksum,
+}
+
+/// The Internet checksum in words of 32 bits. It cares neither how its sum is grouped nor for the
+/// order of octets (RFC 1071 2).
+#[derive(Clone, Copy)]
+struct Sum {
+    sum: u32,
+    /// What the last addition carried out, which the next one takes in: an instruction a word.
+    carry: bool,
+}
+
+impl Sum {
+    const ZERO: Self = Self {
+        sum: 0,
+        carry: false,
+    };
+
+    #[inline]
+    fn add(&mut self, word: u32) {
+        (self.sum, self.carry) = self.sum.carrying_add(word, self.carry);
+    }
+
+    #[inline]
+    fn add_octets(&mut self, octets: &[u8]) {
+        // Most of what is summed is a header without options.
+        if let Ok(header) = <&[u8; 20]>::try_from(octets) {
+            for word in header.as_chunks::<4>().0 {
+                self.add(u32::from_ne_bytes(*word));
+            }
+        } else {
+            *self = self.with_any_octets(octets);
+        }
+    }
+
+    /// The last word is filled up with zeros.
+    #[inline(never)]
+    fn with_any_octets(mut self, octets: &[u8]) -> Self {
+        let (words, rest) = octets.as_chunks::<4>();
+        for word in words {
+            self.add(u32::from_ne_bytes(*word));
+        }
+        let mut last = [0; 4];
+        for (to, from) in last.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        self.add(u32::from_ne_bytes(last));
+        self
+    }
+
+    /// Both halves folded into one.
+    #[inline]
+    fn fold(mut self) -> u16 {
+        // What is still to be taken in may carry once more, and no more than that.
+        self.add(0);
+        let sum = self.sum.wrapping_add(u32::from(self.carry));
+        // The upper half of this is the sum of both halves, with what that carries.
+        let [.., a, b] = (sum.wrapping_add(sum.rotate_left(16)) >> 16).to_be_bytes();
+        u16::from_be_bytes([a, b])
+    }
+
+    /// Whether a sum that includes the checksum comes to the zero of one's complement.
+    #[inline]
+    fn is_zero(self) -> bool {
+        self.fold() == 0xffff
+    }
+}
+
+/// What frames of ours have to look like on this link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Framing {
+    pub(super) medium: Medium,
+    pub(super) checksums: Checksums,
+}
+
+/// The header of a segment of ours.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) seq: SeqNumber,
+    pub(super) ack: SeqNumber,
+    pub(super) flags: u8,
+    pub(super) window: u16,
+    pub(super) timestamps: Option<(u32, u32)>,
+    /// It carries an octet of garbage.
+    pub(super) has_octet: bool,
+}
+
+impl Framing {
+    #[inline]
+    pub(super) const fn is_ethernet(self) -> bool {
+        matches!(self.medium, Medium::Ethernet)
+    }
+
+    /// Writes the headers of the link and of IP around `payload`, which is an even number of octets
+    /// but for its last one, and returns the length of the frame. The checksum of the payload is at
+    /// `checksum_at`.
+    pub(super) fn write<const W: usize>(
+        self,
+        out: &mut Buffer,
+        [to, from]: [HardwareAddr; 2],
+        tuple: &Tuple<W>,
+        [protocol, hop_limit]: [u8; 2],
+        (payload, checksum_at): (&mut [u8], usize),
+    ) -> usize {
+        let is_v4 = tuple.local.is_v4();
+        if self.checksums.transport.on_transmit() {
+            let mut sum = pseudo_header(protocol, payload.len(), &tuple.local, &tuple.remote);
+            sum.add_octets(payload);
+            put_checksum(payload, checksum_at, sum);
+        }
+        let mut writer = Writer { out, len: 0 };
+        if self.is_ethernet() {
+            writer.put(&to);
+            writer.put(&from);
+            let ethertype = if is_v4 {
+                ETHERTYPE_IPV4
+            } else {
+                ETHERTYPE_IPV6
+            };
+            writer.put(&ethertype.to_be_bytes());
+        }
+        if is_v4 {
+            let [.., l1, l0] = payload.len().wrapping_add(IPV4_HEADER_LEN).to_be_bytes();
+            let [s0, s1, s2, s3] = tuple.local.v4_octets();
+            let [d0, d1, d2, d3] = tuple.remote.v4_octets();
+            let mut header = [
+                0x45, 0, l1, l0, 0, 0, 0x40, 0, hop_limit, protocol, 0, 0, s0, s1, s2, s3, d0, d1,
+                d2, d3,
+            ];
+            if self.checksums.ipv4.on_transmit() {
+                let mut sum = Sum::ZERO;
+                sum.add_octets(&header);
+                put_checksum(&mut header, 10, sum);
+            }
+            writer.put(&header);
+        } else {
+            let [.., l1, l0] = payload.len().to_be_bytes();
+            writer.put(&[0x60, 0, 0, 0, l1, l0, protocol, hop_limit]);
+            writer.put(&tuple.local.v6_octets());
+            writer.put(&tuple.remote.v6_octets());
+        }
+        writer.put(payload);
+        writer.len
+    }
+
+    /// Writes a segment into `out` and returns the length of the frame.
+    #[inline(never)]
+    pub(super) fn write_segment<const W: usize>(
+        self,
+        out: &mut Buffer,
+        hardware: [HardwareAddr; 2],
+        tuple: &Tuple<W>,
+        hop_limit: u8,
+        header: &Header,
+    ) -> usize {
+        let [q0, q1, q2, q3] = header.seq.0.to_be_bytes();
+        let [a0, a1, a2, a3] = header.ack.0.to_be_bytes();
+        let [w1, w0] = header.window.to_be_bytes();
+        let [p0, p1, p2, p3] = tuple.ports.to_ne_bytes();
+        let (tsval, tsecr) = header.timestamps.unwrap_or_default();
+        let [v0, v1, v2, v3] = tsval.to_be_bytes();
+        let [e0, e1, e2, e3] = tsecr.to_be_bytes();
+        let mut len = TCP_HEADER_LEN;
+        let mut offset = 0x50;
+        if header.timestamps.is_some() {
+            len = TCP_HEADER_LEN + TIMESTAMPS_LEN;
+            offset = 0x80;
+        }
+        // RFC 7323 appendix A: two NOPs align the option. The octet of garbage is a zero.
+        let mut tcp = [
+            p0,
+            p1,
+            p2,
+            p3,
+            q0,
+            q1,
+            q2,
+            q3,
+            a0,
+            a1,
+            a2,
+            a3,
+            offset,
+            header.flags,
+            w1,
+            w0,
+            0,
+            0,
+            0,
+            0,
+            1,
+            1,
+            8,
+            10,
+            v0,
+            v1,
+            v2,
+            v3,
+            e0,
+            e1,
+            e2,
+            e3,
+            0,
+        ];
+        if header.timestamps.is_none()
+            && let Some(octet) = tcp.get_mut(TCP_HEADER_LEN)
+        {
+            *octet = 0;
+        }
+        len = len.wrapping_add(usize::from(header.has_octet));
+        match tcp.get_mut(..len) {
+            Some(tcp) => self.write(out, hardware, tuple, [PROTOCOL_TCP, hop_limit], (tcp, 16)),
+            None => 0,
+        }
+    }
+}
+
+/// Octets, one after the other, into a frame that is long enough for all we write.
+pub(super) struct Writer<'b> {
+    pub(super) out: &'b mut Buffer,
+    pub(super) len: usize,
+}
+
+impl Writer<'_> {
+    #[inline(never)]
+    pub(super) fn put(&mut self, octets: &[u8]) {
+        for octet in octets {
+            if let Some(to) = self.out.get_mut(self.len) {
+                *to = *octet;
+                self.len = self.len.wrapping_add(1);
+            }
+        }
+    }
+}
+
+fn put_checksum(octets: &mut [u8], at: usize, sum: Sum) {
+    if let Some([high, low]) = octets.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
+        [*high, *low] = (!sum.fold()).to_ne_bytes();
+    }
+}

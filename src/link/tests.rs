@@ -1,0 +1,392 @@
+//! Frames against smoltcp's own reading and writing of them.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that computes wrongly fails"
+)]
+
+use std::vec;
+use std::vec::Vec;
+
+use ::smoltcp::phy::ChecksumCapabilities;
+use ::smoltcp::wire::{
+    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpProtocol, IpRepr,
+    Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    TcpTimestampRepr,
+};
+use core::net::SocketAddr;
+use proptest::prelude::*;
+
+use super::connection::{Connection, Kind, Phase};
+use super::frame::{
+    Buffer, Checksum, Checksums, Datagram, Framing, MAX_FRAME_LEN, Medium, Plain, Tuple,
+};
+use super::neighbor::Announcement;
+use crate::{ProbePayload, Segment, SeqNumber};
+
+const V4: [IpAddress; 2] = [IpAddress::v4(192, 0, 2, 1), IpAddress::v4(192, 0, 2, 2)];
+const V6: [IpAddress; 2] = [
+    IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+    IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+];
+const SOFTWARE: Checksums = Checksums {
+    ipv4: Checksum::Software,
+    transport: Checksum::Software,
+};
+
+fn repr(payload: &[u8]) -> TcpRepr<'_> {
+    TcpRepr {
+        src_port: 49152,
+        dst_port: 80,
+        control: TcpControl::Psh,
+        seq_number: TcpSeqNumber(-2),
+        ack_number: Some(TcpSeqNumber(77)),
+        window_len: 1000,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: Some(TcpTimestampRepr::new(5, 6)),
+        payload,
+    }
+}
+
+/// A packet as smoltcp writes it.
+fn emit([src, dst]: [IpAddress; 2], tcp: &TcpRepr<'_>) -> Vec<u8> {
+    let caps = ChecksumCapabilities::default();
+    let ip = IpRepr::new(src, dst, IpProtocol::Tcp, tcp.buffer_len(), 64);
+    let mut packet = vec![0; ip.buffer_len()];
+    ip.emit(&mut packet[..], &caps);
+    let payload = &mut packet[ip.header_len()..];
+    tcp.emit(&mut TcpPacket::new_unchecked(payload), &src, &dst, &caps);
+    packet
+}
+
+fn find(packet: &[u8]) -> Datagram<'_, 4> {
+    Datagram::find(packet).unwrap()
+}
+
+fn segment(packet: &[u8]) -> Option<Segment> {
+    let datagram = Datagram::<4>::find(packet)?;
+    (datagram.protocol == 6).then_some(())?;
+    datagram.segment()
+}
+
+fn tuple([local, remote]: [IpAddress; 2], [here, there]: [u16; 2]) -> Tuple<4> {
+    let endpoint = |address: IpAddress, port| SocketAddr::new(address.into(), port);
+    Tuple::new(endpoint(local, here), endpoint(remote, there)).unwrap()
+}
+
+/// Both protocols: what smoltcp writes is read back, padding left out.
+#[test]
+fn what_smoltcp_writes_is_read_back() {
+    for addresses in [V4, V6] {
+        let mut packet = emit(addresses, &repr(b"abc"));
+        packet.extend([0; 9]);
+        let datagram = find(&packet);
+        let ports = datagram.ports().unwrap();
+        let [src, dst] = addresses;
+        assert_eq!(datagram.sent_tuple(ports), tuple([src, dst], [49152, 80]));
+        assert_eq!(
+            datagram.received_tuple(ports),
+            tuple([dst, src], [80, 49152])
+        );
+        assert!(datagram.is_intact(SOFTWARE));
+        assert_eq!(
+            datagram.segment().unwrap(),
+            Segment {
+                seq: SeqNumber(u32::MAX - 1),
+                ack: Some(SeqNumber(77)),
+                window: 1000,
+                len: 3,
+                timestamps: Some((5, 6)),
+                ..Segment::default()
+            }
+        );
+    }
+}
+
+/// A four-tuple tells its endpoints, as they were given.
+#[test]
+fn a_tuple_tells_its_endpoints() {
+    for addresses in [V4, V6] {
+        let tuple = tuple(addresses, [1, 65535]);
+        let [local, remote] = addresses.map(core::net::IpAddr::from);
+        assert_eq!(tuple.local(), SocketAddr::new(local, 1));
+        assert_eq!(tuple.remote(), SocketAddr::new(remote, 65535));
+    }
+    let v6: SocketAddr = "[fd00::1]:7".parse().unwrap();
+    assert_eq!(Tuple::<1>::new(v6, v6), None);
+}
+
+/// A packet cut off anywhere is not a segment.
+#[test]
+fn a_truncated_packet_is_no_segment() {
+    for addresses in [V4, V6] {
+        let packet = emit(addresses, &repr(&[7; 30]));
+        for len in 0..packet.len() {
+            assert_eq!(segment(&packet[..len]), None);
+        }
+    }
+}
+
+/// One flipped bit anywhere in the addresses, the segment or the IPv4 header is noticed.
+#[test]
+fn a_flipped_bit_is_noticed() {
+    for (addresses, from) in [(V4, 0), (V6, 8)] {
+        let packet = emit(addresses, &repr(b"abcd"));
+        for octet in from..packet.len() {
+            for bit in 0..8 {
+                let mut packet = packet.clone();
+                packet[octet] ^= 1 << bit;
+                let is_taken = Datagram::<4>::find(&packet)
+                    .is_some_and(|datagram| datagram.is_intact(SOFTWARE));
+                assert!(!is_taken, "{octet}, {bit}");
+            }
+        }
+    }
+}
+
+/// Fragments, other protocols and other versions are left alone.
+#[test]
+fn what_is_not_a_whole_tcp_datagram_is_left_alone() {
+    let packet = emit(V4, &repr(b""));
+    for (octet, value) in [(6, 0x20), (7, 0x01), (9, 17), (0, 0x55), (0, 0x44)] {
+        let mut packet = packet.clone();
+        packet[octet] = value;
+        assert_eq!(segment(&packet), None);
+    }
+    assert_eq!(segment(&[]), None);
+}
+
+/// IPv4 options are passed over.
+#[test]
+fn a_longer_ipv4_header_is_passed_over() {
+    let packet = emit(V4, &repr(b"abc"));
+    let mut longer = packet.clone();
+    longer.splice(20..20, [1, 1, 1, 0]);
+    longer[0] = 0x46;
+    longer[3] += 4;
+    assert_eq!(segment(&longer), segment(&packet));
+    assert!(find(&longer).is_payload_intact());
+}
+
+/// K18: hop-by-hop options before the TCP header are skipped as smoltcp skips them; one that asks for
+/// the packet to be discarded is not.
+#[test]
+fn k18_hop_by_hop_options_are_skipped() {
+    let packet = emit(V6, &repr(b"abc"));
+    for (options, is_skipped) in [
+        ([1, 4, 0, 0, 0, 0], true),
+        ([0, 0, 0, 0, 0, 0], true),
+        ([5, 2, 0, 0, 1, 0], true),
+        ([0x63, 4, 0, 0, 0, 0], true),
+        ([0xc2, 4, 0, 0, 0, 0], false),
+        ([1, 9, 0, 0, 0, 0], false),
+    ] {
+        let mut longer = packet.clone();
+        longer.splice(40..40, [6, 0].into_iter().chain(options));
+        longer[6] = 0;
+        longer[5] += 8;
+        let expected = if is_skipped { segment(&packet) } else { None };
+        assert_eq!(segment(&longer), expected, "{options:?}");
+    }
+}
+
+/// A plain segment is one that has its fields in their usual places, and they are read alike.
+#[test]
+fn a_plain_segment_is_read_alike() {
+    for payload in [&b""[..], b"abc", &[9; 200]] {
+        let plain = TcpRepr {
+            timestamp: None,
+            ..repr(payload)
+        };
+        let mut packet = emit(V4, &plain);
+        packet.extend([0; 6]);
+        let found = Plain::find(&packet).unwrap();
+        let datagram = find(&packet);
+        let ports = datagram.ports().unwrap();
+        assert_eq!(found.received_tuple(), datagram.received_tuple(ports));
+        assert_eq!(Some(found.segment()), datagram.segment());
+        assert!(found.is_intact(SOFTWARE));
+        for control in [TcpControl::Fin, TcpControl::Rst, TcpControl::Syn] {
+            let packet = emit(V4, &TcpRepr { control, ..plain });
+            assert!(Plain::find(&packet).is_none());
+        }
+    }
+    assert!(Plain::find(&emit(V4, &repr(b""))).is_none());
+    assert!(Plain::find(&emit(V6, &repr(b""))).is_none());
+}
+
+/// Malformed TCP options make a segment that the stack drops.
+#[test]
+fn malformed_options_are_refused() {
+    let with = |options: [u8; 12]| {
+        let mut packet = emit(V4, &repr(b""));
+        packet[40..52].copy_from_slice(&options);
+        segment(&packet)
+    };
+    assert!(with([2, 4, 5, 180, 1, 1, 0, 9, 0, 0, 0, 0]).is_some());
+    let scaled = with([3, 3, 7, 1, 1, 1, 1, 1, 1, 1, 1, 1]).unwrap();
+    assert_eq!(scaled.window_scale, Some(7));
+    for options in [
+        [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2],
+        [3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [8, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [5, 40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ] {
+        assert_eq!(with(options), None, "{options:?}");
+    }
+}
+
+/// Every kind of segment, over both media and protocols, with timestamps and without: smoltcp reads
+/// what we write, and finds both checksums right.
+#[test]
+fn smoltcp_reads_what_we_write() {
+    let caps = ChecksumCapabilities::default();
+    for (addresses, is_ethernet, has_timestamps, octet) in [
+        (V4, true, false, false),
+        (V4, false, true, true),
+        (V6, true, true, true),
+        (V6, false, false, false),
+    ] {
+        let mut connection = Connection::<4>::FREE;
+        connection.seen.tuple = tuple(addresses, [49152, 80]);
+        connection.seen.hop_limit = 63;
+        connection.seen.hardware = [2, 0, 0, 0, 0, 2];
+        connection.seen.phase = Phase::Open;
+        connection.seen.flow.handle_sent(&Segment {
+            seq: SeqNumber(1000),
+            ack: Some(SeqNumber(5000)),
+            window: 512,
+            timestamps: has_timestamps.then_some((7, 8)),
+            ..Segment::default()
+        });
+        let framing = Framing {
+            medium: if is_ethernet {
+                Medium::Ethernet
+            } else {
+                Medium::Ip
+            },
+            checksums: SOFTWARE,
+        };
+        let payload = if octet {
+            ProbePayload::GarbageOctet
+        } else {
+            ProbePayload::Empty
+        };
+        for (kind, seq, ack, is_reset, is_ours) in [
+            (Kind::Probe, 999, 5000, false, true),
+            (Kind::Challenge, 1000, 5000, false, true),
+            (Kind::Reset, 1000, 5000, true, true),
+            (Kind::ResetOfPeer, 5000, 1000, true, false),
+            (
+                Kind::Question { half: 1 << 31 },
+                1 << 31,
+                1 << 31,
+                false,
+                false,
+            ),
+        ] {
+            let mut out: Buffer = [0xaa; MAX_FRAME_LEN];
+            let ours = [2, 0, 0, 0, 0, 1];
+            let len = connection
+                .seen
+                .write(&mut out, framing, ours, kind, payload)
+                .unwrap();
+            let mut packet = &out[..len];
+            let ends = if is_ours {
+                addresses
+            } else {
+                [addresses[1], addresses[0]]
+            };
+            if is_ethernet {
+                let frame = EthernetFrame::new_checked(packet).unwrap();
+                let header = EthernetRepr::parse(&frame).unwrap();
+                let [from, to] = [1, 2].map(|last| EthernetAddress([2, 0, 0, 0, 0, last]));
+                let expected = if is_ours { (from, to) } else { (to, from) };
+                assert_eq!((header.src_addr, header.dst_addr), expected);
+                assert_eq!(header.ethertype == EthernetProtocol::Ipv4, addresses == V4);
+                packet = &out[14..len];
+            }
+            let ip = if addresses == V4 {
+                let ipv4 = Ipv4Packet::new_checked(packet).unwrap();
+                IpRepr::Ipv4(Ipv4Repr::parse(&ipv4, &caps).unwrap())
+            } else {
+                let ipv6 = Ipv6Packet::new_checked(packet).unwrap();
+                IpRepr::Ipv6(Ipv6Repr::parse(&ipv6).unwrap())
+            };
+            assert_eq!([ip.src_addr(), ip.dst_addr()], ends);
+            assert_eq!(ip.hop_limit(), 63);
+            let segment = TcpPacket::new_checked(&packet[ip.header_len()..]).unwrap();
+            let tcp = TcpRepr::parse(&segment, &ends[0], &ends[1], &caps).unwrap();
+            assert_eq!(tcp.seq_number.0.cast_unsigned(), seq);
+            assert_eq!(tcp.ack_number.unwrap().0.cast_unsigned(), ack);
+            assert_eq!(tcp.control == TcpControl::Rst, is_reset);
+            assert_eq!(tcp.payload.len(), usize::from(kind == Kind::Probe && octet));
+            let is_stamped = match kind {
+                Kind::Question { .. } => true,
+                Kind::Reset | Kind::ResetOfPeer => false,
+                Kind::Probe | Kind::Challenge => has_timestamps,
+            };
+            assert_eq!(tcp.timestamp.is_some(), is_stamped);
+        }
+    }
+}
+
+/// Checksums that the device computes are left to it: the fields are zero.
+#[test]
+fn checksums_of_the_device_are_left_to_it() {
+    let mut connection = Connection::<1>::FREE;
+    connection.seen.flow.handle_sent(&Segment {
+        ack: Some(SeqNumber(0)),
+        ..Segment::default()
+    });
+    let framing = Framing {
+        medium: Medium::Ip,
+        checksums: Checksums {
+            ipv4: Checksum::SoftwareOnReceive,
+            transport: Checksum::Device,
+        },
+    };
+    let mut out: Buffer = [0; MAX_FRAME_LEN];
+    let written =
+        connection
+            .seen
+            .write(&mut out, framing, [0; 6], Kind::Probe, ProbePayload::Empty);
+    assert_eq!(written, Some(40));
+    assert_eq!([&out[10..12], &out[36..38]], [&[0, 0], &[0, 0]]);
+}
+
+/// Whatever the octets, parsing ends and does not panic.
+#[test]
+fn any_octets_at_all() {
+    proptest!(|(octets in proptest::collection::vec(any::<u8>(), 0..200))| {
+        let _ = Datagram::<4>::quoted(&octets);
+        let _ = Announcement::<4>::in_arp(&octets, true);
+        if let Some(plain) = Plain::find(&octets) {
+            let _ = plain.is_intact(SOFTWARE);
+        }
+        if let Some(datagram) = Datagram::<4>::find(&octets) {
+            let _ = (datagram.is_intact(SOFTWARE), datagram.segment());
+            let _ = Announcement::in_icmpv6(&datagram, true);
+            prop_assert!(datagram.payload.len() <= octets.len());
+        }
+    });
+}
+
+/// The sum is smoltcp's, over any octets of any length.
+#[test]
+fn the_sum_is_smoltcps() {
+    // Words that carry into each other need long runs of ones.
+    let octet = prop_oneof![4 => Just(0xff), 1 => any::<u8>()];
+    proptest!(|(payload in proptest::collection::vec(octet, 0..100))| {
+        for addresses in [V4, V6] {
+            prop_assert!(find(&emit(addresses, &repr(&payload))).is_intact(SOFTWARE));
+        }
+    });
+}

@@ -1,0 +1,293 @@
+//! The device wrapper: it shows the link every frame, and carries those of the link's own.
+
+use core::cell::Cell;
+use core::fmt;
+
+use ::smoltcp::phy::{self, DeviceCapabilities, PacketMeta};
+use ::smoltcp::time;
+
+use super::KeepAliveSet;
+use super::convert::instant_in;
+use crate::link::MAX_FRAME_LEN;
+
+/// Longer than any answer to a question of ours: Ethernet, IPv6, TCP with all its options.
+const ANSWER_LEN: usize = 128;
+
+/// What the next call of `receive` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Asks the device for a frame.
+    Receive,
+    /// The device has none: sends what is due, then hands over what is for the stack.
+    Serve,
+    /// Hands over what is for the stack.
+    HandOver,
+}
+
+/// What the device did with the frames it was given since the poll began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing was given to it.
+    None,
+    /// It refused to take one, and took none.
+    Refused,
+    /// It took one.
+    Sent,
+}
+
+/// What the device and its tokens share.
+struct Shared<'s, const N: usize> {
+    /// A look at the set takes it, and puts it back.
+    set: Cell<Option<&'s mut KeepAliveSet<N>>>,
+    /// A frame of ours on its way to the stack.
+    frame: Option<[u8; MAX_FRAME_LEN]>,
+    len: usize,
+}
+
+/// A device through which a [`KeepAliveSet`] sees every frame, and sends its own.
+///
+/// [`KeepAliveSet::wrap`] makes one.
+pub struct Device<'a, D: ?Sized, const N: usize> {
+    inner: &'a mut D,
+    shared: Shared<'a, N>,
+}
+
+impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
+    #[inline]
+    pub(super) const fn new(set: &'a mut KeepAliveSet<N>, inner: &'a mut D) -> Self {
+        Self {
+            inner,
+            shared: Shared {
+                set: Cell::new(Some(set)),
+                frame: None,
+                len: 0,
+            },
+        }
+    }
+
+    /// Sends what is due.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn serve(&mut self, timestamp: time::Instant) {
+        let Some(set) = self.shared.set.get_mut() else {
+            return;
+        };
+        let now = instant_in(timestamp);
+        set.link.handle_timeout(now);
+        let mut frame = [0; MAX_FRAME_LEN];
+        while let Some(len) = set.link.poll_transmit(now, &mut frame) {
+            let Some(token) = self.inner.transmit(timestamp) else {
+                set.note_progress(Progress::Refused);
+                set.link.handle_blocked(now);
+                return;
+            };
+            phy::TxToken::consume(token, len, |out| {
+                for (to, from) in out.iter_mut().zip(&frame) {
+                    *to = *from;
+                }
+            });
+            set.note_progress(Progress::Sent);
+            set.link.handle_transmitted(now);
+        }
+    }
+
+    /// Writes the next frame of ours for the stack. Returns whether there is one.
+    #[cold]
+    #[inline(never)]
+    fn hand_over(&mut self, timestamp: time::Instant) -> bool {
+        let Some(step) = self.shared.set.get_mut().as_ref().map(|set| set.step) else {
+            return false;
+        };
+        if step == Step::Serve {
+            self.serve(timestamp);
+        }
+        let Shared { set, frame, len } = &mut self.shared;
+        let Some(set) = set.get_mut() else {
+            return false;
+        };
+        let frame = frame.insert([0; MAX_FRAME_LEN]);
+        let written = set.link.poll_receive(instant_in(timestamp), frame);
+        *len = written.unwrap_or(0);
+        set.step = if written.is_some() {
+            Step::HandOver
+        } else {
+            Step::Receive
+        };
+        if step == Step::HandOver && written.is_none() {
+            // The stack may have told the numbers that a probe was waiting for.
+            self.serve(timestamp);
+        }
+        written.is_some()
+    }
+}
+
+impl<const N: usize> Shared<'_, N> {
+    /// Runs `look` on the set. No look happens within another, so the set is always there; were it
+    /// not, the frame would go unseen, and that is better than a panic.
+    #[inline]
+    fn with(&self, look: impl FnOnce(&mut KeepAliveSet<N>)) {
+        if let Some(set) = self.set.take() {
+            look(set);
+            self.set.set(Some(set));
+        }
+    }
+}
+
+impl<D: ?Sized, const N: usize> fmt::Debug for Device<'_, D, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device").finish_non_exhaustive()
+    }
+}
+
+impl<T, const N: usize> fmt::Debug for RxToken<'_, '_, T, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RxToken").finish_non_exhaustive()
+    }
+}
+
+impl<T, const N: usize> fmt::Debug for TxToken<'_, '_, T, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TxToken").finish_non_exhaustive()
+    }
+}
+
+/// The one place where the stack's closure for a received frame is called: in a second one, the
+/// compiler would repeat the whole of the stack's ingress.
+#[inline(never)]
+fn read<R>(frame: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
+    f(frame)
+}
+
+/// The same for a frame that the stack writes.
+#[inline(never)]
+fn write<R>(frame: &mut [u8], f: impl FnOnce(&mut [u8]) -> R) -> R {
+    f(frame)
+}
+
+impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, N> {
+    type RxToken<'a>
+        = RxToken<'a, 's, D::RxToken<'a>, N>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = TxToken<'a, 's, D::TxToken<'a>, N>
+    where
+        Self: 'a;
+
+    #[inline]
+    fn receive(
+        &mut self,
+        timestamp: time::Instant,
+    ) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+        let mut inner = (None, None);
+        let set = self.shared.set.get_mut().as_mut()?;
+        if set.step == Step::Receive {
+            let now = instant_in(timestamp);
+            set.link.handle_now(now);
+            match self.inner.receive(timestamp) {
+                Some((rx, tx)) => inner = (Some(rx), Some(tx)),
+                None if !set.link.is_due(now) => return None,
+                // An empty frame: the stack passes it over, and asks again.
+                None => set.step = Step::Serve,
+            }
+        } else if !self.hand_over(timestamp) {
+            return None;
+        }
+        let shared = &self.shared;
+        Some((
+            RxToken {
+                inner: inner.0,
+                shared,
+            },
+            TxToken {
+                inner: inner.1,
+                shared,
+            },
+        ))
+    }
+
+    #[inline]
+    fn transmit(&mut self, timestamp: time::Instant) -> Option<Self::TxToken<'_>> {
+        let inner = self.inner.transmit(timestamp);
+        let set = self.shared.set.get_mut().as_mut()?;
+        set.link.handle_now(instant_in(timestamp));
+        if inner.is_none() {
+            set.note_progress(Progress::Refused);
+        }
+        Some(TxToken {
+            inner: Some(inner?),
+            shared: &self.shared,
+        })
+    }
+
+    #[inline]
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.inner.capabilities()
+    }
+}
+
+/// A frame on its way in.
+pub struct RxToken<'a, 's, T, const N: usize> {
+    /// `None` for a frame of ours.
+    inner: Option<T>,
+    shared: &'a Shared<'s, N>,
+}
+
+impl<T: phy::RxToken, const N: usize> phy::RxToken for RxToken<'_, '_, T, N> {
+    #[inline]
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        let Self { inner, shared } = self;
+        if let Some(inner) = inner {
+            inner.consume(|frame| {
+                shared.with(|set| set.link.receive(frame));
+                read(frame, f)
+            })
+        } else {
+            let octets = shared.frame.as_ref();
+            let frame = octets.and_then(|octets| octets.get(..shared.len));
+            read(frame.unwrap_or_default(), f)
+        }
+    }
+
+    fn meta(&self) -> PacketMeta {
+        self.inner
+            .as_ref()
+            .map_or_else(PacketMeta::default, T::meta)
+    }
+}
+
+/// Room for a frame on its way out.
+pub struct TxToken<'a, 's, T, const N: usize> {
+    /// `None` for the answer to a frame of ours, which must not leave.
+    inner: Option<T>,
+    shared: &'a Shared<'s, N>,
+}
+
+impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
+    #[inline]
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let Self { inner, shared } = self;
+        if let Some(inner) = inner {
+            inner.consume(len, |frame| {
+                let result = write(frame, f);
+                shared.with(|set| {
+                    set.progress = Progress::Sent;
+                    set.link.send(frame);
+                });
+                result
+            })
+        } else {
+            let mut answer = [0; ANSWER_LEN];
+            let (frame, _) = answer.split_at_mut(len.min(ANSWER_LEN));
+            let result = write(frame, f);
+            shared.with(|set| set.link.answer(frame));
+            result
+        }
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        if let Some(inner) = &mut self.inner {
+            inner.set_meta(meta);
+        }
+    }
+}

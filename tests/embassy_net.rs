@@ -1,0 +1,770 @@
+//! embassy-net in virtual time: two stacks of the registry's newest release, one cable, and the
+//! clock of embassy-time's mock driver.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::default_trait_access,
+    clippy::unchecked_time_subtraction,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
+use core::cell::{Cell, RefCell};
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Waker};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
+
+use embassy_net::tcp::{self, TcpSocket};
+use embassy_net::{Ipv4Address, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
+use embassy_net_driver::{
+    Capabilities, Driver, HardwareAddress, LinkState, RxToken as _, TxToken as _,
+};
+use embassy_time::MockDriver;
+use tcp_keepalive::embassy_net::{self as keep_alive, CloseReason, Connection, Error, Notice};
+use tcp_keepalive::{Config, Event, State};
+
+const PORT: u16 = 7;
+const OURS: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
+const PEERS: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
+
+type Control = keep_alive::Control<'static, 16>;
+type Outcome = Rc<Cell<Option<Result<usize, tcp::Error>>>>;
+
+/// The clock is one for the whole process: one test at a time.
+static CLOCK: Mutex<()> = Mutex::new(());
+
+/// One direction of a cable.
+#[derive(Default)]
+struct Lane {
+    frames: RefCell<VecDeque<Vec<u8>>>,
+    reader: RefCell<Option<Waker>>,
+    /// Frames vanish.
+    is_cut: Cell<bool>,
+    /// The sender's driver has no room.
+    is_full: Cell<bool>,
+    /// Frames that entered.
+    sent: RefCell<Vec<Vec<u8>>>,
+}
+
+struct Port {
+    from: Rc<Lane>,
+    to: Rc<Lane>,
+    is_up: Rc<Cell<bool>>,
+    waker: Rc<RefCell<Option<Waker>>>,
+    address: HardwareAddress,
+}
+
+struct Frame(Vec<u8>);
+struct Room<'a>(&'a Lane);
+
+impl embassy_net_driver::RxToken for Frame {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, f: F) -> R {
+        f(&mut self.0)
+    }
+}
+
+impl embassy_net_driver::TxToken for Room<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut frame = vec![0; len];
+        let result = f(&mut frame);
+        self.0.sent.borrow_mut().push(frame.clone());
+        if !self.0.is_cut.get() {
+            self.0.frames.borrow_mut().push_back(frame);
+            if let Some(reader) = self.0.reader.take() {
+                reader.wake();
+            }
+        }
+        result
+    }
+}
+
+impl Driver for Port {
+    type RxToken<'a> = Frame;
+    type TxToken<'a> = Room<'a>;
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Option<(Frame, Room<'_>)> {
+        *self.from.reader.borrow_mut() = Some(cx.waker().clone());
+        // As most drivers do: no frame while there is no room for an answer.
+        if self.to.is_full.get() {
+            return None;
+        }
+        let frame = self.from.frames.borrow_mut().pop_front()?;
+        Some((Frame(frame), Room(&self.to)))
+    }
+
+    fn transmit(&mut self, _: &mut Context<'_>) -> Option<Room<'_>> {
+        (!self.to.is_full.get()).then_some(Room(&self.to))
+    }
+
+    fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {
+        *self.waker.borrow_mut() = Some(cx.waker().clone());
+        if self.is_up.get() {
+            LinkState::Up
+        } else {
+            LinkState::Down
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.max_transmission_unit = 1514;
+        capabilities
+    }
+
+    fn hardware_address(&self) -> HardwareAddress {
+        self.address
+    }
+}
+
+/// A waker that remembers.
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Task {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    flag: Arc<Flag>,
+    polls: usize,
+    is_over: bool,
+}
+
+struct Lab {
+    tasks: Vec<Task>,
+    /// From us to the peer, and back.
+    out: Rc<Lane>,
+    back: Rc<Lane>,
+    is_up: Rc<Cell<bool>>,
+    link_waker: Rc<RefCell<Option<Waker>>>,
+    ours: Stack<'static>,
+    peers: Stack<'static>,
+    control: Control,
+    peers_control: Control,
+    medium: HardwareAddress,
+    _clock: MutexGuard<'static, ()>,
+}
+
+const ETHERNET: HardwareAddress = HardwareAddress::Ethernet([2, 0, 0, 0, 0, 1]);
+
+impl Lab {
+    fn new(medium: HardwareAddress) -> Self {
+        let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        MockDriver::get().reset();
+        let out = Rc::new(Lane::default());
+        let back = Rc::new(Lane::default());
+        let is_up = Rc::new(Cell::new(true));
+        let link_waker = Rc::new(RefCell::new(None));
+        let mut tasks = Vec::new();
+        let port = Port {
+            from: back.clone(),
+            to: out.clone(),
+            is_up: is_up.clone(),
+            waker: link_waker.clone(),
+            address: medium,
+        };
+        let (ours, control) = start(&mut tasks, port, OURS);
+        let (peers, peers_control) = start(&mut tasks, peers_port(&out, &back, medium), PEERS);
+        let mut lab = Self {
+            tasks,
+            out,
+            back,
+            is_up,
+            link_waker,
+            ours,
+            peers,
+            control,
+            peers_control,
+            medium,
+            _clock: clock,
+        };
+        lab.settle();
+        lab
+    }
+
+    /// The peer loses its power, and comes back with the same addresses.
+    fn reboot_peer(&mut self) {
+        self.tasks.truncate(1);
+        self.back.frames.borrow_mut().clear();
+        let port = peers_port(&self.out, &self.back, self.medium);
+        (self.peers, self.peers_control) = start(&mut self.tasks, port, PEERS);
+        self.settle();
+    }
+
+    fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
+        spawn(&mut self.tasks, future);
+        self.settle();
+    }
+
+    /// Polls whoever was woken, until nobody is.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let mut is_idle = true;
+            for task in &mut self.tasks {
+                if !task.is_over && task.flag.0.swap(false, Ordering::Relaxed) {
+                    is_idle = false;
+                    task.polls += 1;
+                    let waker = Waker::from(task.flag.clone());
+                    let poll = task.future.as_mut().poll(&mut Context::from_waker(&waker));
+                    task.is_over = poll.is_ready();
+                }
+            }
+            if is_idle {
+                return;
+            }
+        }
+        panic!("somebody polls in a circle");
+    }
+
+    /// Advances the clock to a moment, in steps of at most `step`.
+    fn run_until(&mut self, end: Duration, step: Duration) {
+        while now() < end {
+            let step = step.min(end - now());
+            let micros = u64::try_from(step.as_micros()).unwrap();
+            MockDriver::get().advance(embassy_time::Duration::from_micros(micros));
+            self.settle();
+        }
+    }
+
+    fn run(&mut self, seconds: u64) {
+        self.run_until(
+            now() + Duration::from_secs(seconds),
+            Duration::from_millis(100),
+        );
+    }
+
+    fn cut(&self, is_cut: bool) {
+        self.out.is_cut.set(is_cut);
+        self.back.is_cut.set(is_cut);
+    }
+
+    /// The peer accepts one connection after the other.
+    fn listen(&mut self, port: u16) {
+        let stack = self.peers;
+        self.spawn(async move {
+            loop {
+                let mut socket = socket(stack);
+                if socket.accept(port).await.is_ok() {
+                    let mut octets = [0; 16];
+                    while matches!(socket.read(&mut octets).await, Ok(1..)) {}
+                }
+            }
+        });
+    }
+
+    /// Connects to the peer, and waits in `read`.
+    fn connect(&mut self, port: u16) -> (Connection, Outcome) {
+        let connection = Rc::new(Cell::new(None));
+        let outcome = Outcome::default();
+        let (theirs, read) = (connection.clone(), outcome.clone());
+        let stack = self.ours;
+        self.spawn(async move {
+            let mut socket = socket(stack);
+            socket.connect((PEERS, port)).await.unwrap();
+            theirs.set(Some(ends(&socket)));
+            read.set(Some(socket.read(&mut [0; 16]).await));
+        });
+        self.settle();
+        (connection.get().expect("connected"), outcome)
+    }
+
+    /// Frames we have sent since this was called last.
+    fn take_sent(&self) -> usize {
+        self.out.sent.take().len()
+    }
+}
+
+fn peers_port(out: &Rc<Lane>, back: &Rc<Lane>, medium: HardwareAddress) -> Port {
+    Port {
+        from: out.clone(),
+        to: back.clone(),
+        is_up: Rc::new(Cell::new(true)),
+        waker: Rc::default(),
+        address: match medium {
+            HardwareAddress::Ethernet(_) => HardwareAddress::Ethernet([2, 0, 0, 0, 0, 2]),
+            other => other,
+        },
+    }
+}
+
+fn start(tasks: &mut Vec<Task>, port: Port, address: Ipv4Address) -> (Stack<'static>, Control) {
+    let state = Box::leak(Box::new(keep_alive::State::new()));
+    let (device, control) = keep_alive::new(port, &*state).unwrap();
+    let config = embassy_net::Config::ipv4_static(StaticConfigV4 {
+        address: Ipv4Cidr::new(address, 24),
+        gateway: None,
+        dns_servers: Default::default(),
+    });
+    let resources = Box::leak(Box::new(StackResources::<20>::new()));
+    let (stack, mut runner) = embassy_net::new(device, config, resources, 1);
+    spawn(tasks, async move {
+        runner.run().await;
+    });
+    (stack, control)
+}
+
+fn spawn(tasks: &mut Vec<Task>, future: impl Future<Output = ()> + 'static) {
+    tasks.push(Task {
+        future: Box::pin(future),
+        flag: Arc::new(Flag(AtomicBool::new(true))),
+        polls: 0,
+        is_over: false,
+    });
+}
+
+fn socket(stack: Stack<'static>) -> TcpSocket<'static> {
+    let buffer = || Box::leak(vec![0; 1024].into_boxed_slice());
+    TcpSocket::new(stack, buffer(), buffer())
+}
+
+fn ends(socket: &TcpSocket<'_>) -> Connection {
+    let (local, remote) = (
+        socket.local_endpoint().unwrap(),
+        socket.remote_endpoint().unwrap(),
+    );
+    Connection::new((local.addr, local.port), (remote.addr, remote.port))
+}
+
+fn now() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "the clock is the test's own")]
+    Duration::from_micros(embassy_time::Instant::now().as_micros())
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const RESET: Option<Result<usize, tcp::Error>> = Some(Err(tcp::Error::ConnectionReset));
+const TICK: Duration = Duration::from_micros(1);
+
+fn short() -> Config {
+    Config::new(secs(10), secs(2), 3).unwrap()
+}
+
+/// With Linux's defaults a dead peer is given up after 7875 s, to the tick, on either medium; the
+/// reader wakes with `ConnectionReset`, and the reason tells that from a reset by the peer.
+#[test]
+fn verdict_falls_to_the_tick() {
+    for medium in [ETHERNET, HardwareAddress::Ip] {
+        let mut lab = Lab::new(medium);
+        lab.control.set_default(Some(Config::LINUX));
+        lab.listen(PORT);
+        lab.run(1);
+        let (connection, read) = lab.connect(PORT);
+        let heard = now();
+        lab.cut(true);
+        lab.run_until(heard + secs(7875) - TICK, Duration::from_millis(100));
+        assert_eq!(read.get(), None);
+        assert_eq!(
+            lab.control.state(connection),
+            Some(State::Probing { unanswered: 9 })
+        );
+        lab.run_until(heard + secs(7875), TICK);
+        assert_eq!(read.get(), RESET);
+        let Some(CloseReason::KeepAlive(verdict)) = lab.control.close_reason(connection) else {
+            panic!("{:?}", lab.control.close_reason(connection));
+        };
+        assert_eq!((verdict.unanswered, verdict.unsent), (9, 0));
+        assert_eq!(verdict.silent_for, secs(7875));
+        assert_eq!(lab.control.stats(connection).unwrap().probes_sent, 9);
+        let last = lab.control.last_heard(connection).unwrap();
+        assert_eq!(u128::from(last.as_micros()), heard.as_micros());
+        let suspect = lab.control.try_next_event();
+        assert!(matches!(
+            suspect,
+            Some(Notice::Connection(of, Event::Suspect { unanswered: 1 })) if of == connection
+        ));
+        let dead = lab.control.try_next_event();
+        assert_eq!(
+            dead,
+            Some(Notice::Connection(connection, Event::TimedOut(verdict)))
+        );
+        assert_eq!(lab.control.try_next_event(), None);
+    }
+}
+
+/// The socket that was given up connects again, and both ends of the half-open connection were
+/// closed by their own keep-alive.
+#[test]
+fn both_ends_are_closed_and_the_socket_connects_again() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    lab.peers_control
+        .set_local_port(PORT, Some(short()))
+        .unwrap();
+    lab.listen(PORT);
+    let stack = lab.ours;
+    let ends_of = Rc::new(RefCell::new(Vec::new()));
+    let theirs = ends_of.clone();
+    lab.spawn(async move {
+        let mut socket = socket(stack);
+        loop {
+            if socket.connect((PEERS, PORT)).await.is_ok() {
+                theirs.borrow_mut().push(ends(&socket));
+                assert_eq!(
+                    socket.read(&mut [0; 16]).await,
+                    Err(tcp::Error::ConnectionReset)
+                );
+            }
+        }
+    });
+    lab.settle();
+    lab.cut(true);
+    lab.run(17);
+    let first = ends_of.borrow()[0];
+    assert!(matches!(
+        lab.control.close_reason(first),
+        Some(CloseReason::KeepAlive(_))
+    ));
+    let seen_by_peer = Connection::new(first.remote, first.local);
+    assert!(matches!(
+        lab.peers_control.close_reason(seen_by_peer),
+        Some(CloseReason::KeepAlive(_))
+    ));
+    lab.cut(false);
+    lab.run(20);
+    assert_eq!(ends_of.borrow().len(), 2);
+    let second = ends_of.borrow()[1];
+    lab.run(60);
+    assert_eq!(lab.control.state(second), Some(State::Armed));
+    assert_eq!(lab.control.close_reason(second), None);
+}
+
+/// A peer that lost its power answers by a RST, and the reason says so. Its answer to the first
+/// probe is lost, for it has yet to ask for our hardware address.
+#[test]
+fn rebooted_peer_is_told_from_a_dead_one() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    lab.listen(PORT);
+    let (connection, read) = lab.connect(PORT);
+    let tasks = lab.tasks.split_off(3);
+    lab.reboot_peer();
+    lab.tasks.extend(tasks);
+    lab.run(11);
+    assert_eq!(read.get(), None);
+    lab.run(1);
+    assert_eq!(read.get(), RESET);
+    assert_eq!(
+        lab.control.close_reason(connection),
+        Some(CloseReason::PeerReset {
+            while_probing: true
+        })
+    );
+}
+
+/// Nothing is kept alive until a policy covers it, the most specific policy wins, and one that is
+/// changed acts at once.
+#[test]
+fn most_specific_policy_wins_at_once() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.listen(PORT);
+    let (connection, _) = lab.connect(PORT);
+    lab.take_sent();
+    lab.run(30);
+    assert_eq!(lab.control.state(connection), Some(State::Disabled));
+    assert_eq!(lab.take_sent(), 0);
+
+    // The peer has been silent for longer than the idle time: a probe leaves at once.
+    lab.control.set_default(Some(short()));
+    lab.settle();
+    assert_eq!(lab.take_sent(), 1);
+    lab.run(9);
+    assert_eq!(lab.take_sent(), 0);
+    lab.run(1);
+    assert_eq!(lab.take_sent(), 1);
+
+    lab.control
+        .set_local_port(connection.local.port(), None)
+        .unwrap();
+    lab.settle();
+    assert_eq!(lab.control.state(connection), Some(State::Disabled));
+    lab.control.set_remote_port(PORT, Some(short())).unwrap();
+    lab.settle();
+    assert_eq!(lab.control.state(connection), Some(State::Armed));
+    lab.control.set_remote(connection.remote, None).unwrap();
+    lab.settle();
+    assert_eq!(lab.control.state(connection), Some(State::Disabled));
+    lab.control.set(connection, Some(short())).unwrap();
+    lab.settle();
+    assert_eq!(lab.control.state(connection), Some(State::Armed));
+    lab.control.set(connection, None).unwrap();
+    lab.run(30);
+    assert_eq!(lab.control.state(connection), Some(State::Disabled));
+}
+
+/// While the driver has no room, not one probe leaves, and the verdict falls in time all the same.
+#[test]
+fn driver_without_room_delays_no_verdict() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(Config::LINUX));
+    lab.listen(PORT);
+    let (connection, read) = lab.connect(PORT);
+    let heard = now();
+    lab.out.is_full.set(true);
+    lab.run_until(heard + secs(7875) - TICK, Duration::from_millis(100));
+    assert_eq!(read.get(), None);
+    lab.run_until(heard + secs(7875), TICK);
+    assert_eq!(read.get(), RESET);
+    let Some(CloseReason::KeepAlive(verdict)) = lab.control.close_reason(connection) else {
+        panic!("{:?}", lab.control.close_reason(connection));
+    };
+    assert_eq!((verdict.unanswered, verdict.unsent), (0, 9));
+
+    // The RST for the peer waits for room, and is not lost.
+    lab.take_sent();
+    lab.out.is_full.set(false);
+    lab.run(1);
+    assert_eq!(lab.take_sent(), 1);
+}
+
+/// A link that is down for less than the detection time costs nothing, whether frames vanish
+/// meanwhile or not.
+#[test]
+fn link_that_comes_back_in_time_is_survived() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    lab.listen(PORT);
+    let (connection, read) = lab.connect(PORT);
+    lab.cut(true);
+    lab.is_up.set(false);
+    lab.run(13);
+    lab.cut(false);
+    lab.is_up.set(true);
+    lab.run(600);
+    assert_eq!(read.get(), None);
+    assert_eq!(lab.control.state(connection), Some(State::Armed));
+    let recovered = [
+        lab.control.try_next_event(),
+        lab.control.try_next_event(),
+        lab.control.try_next_event(),
+    ];
+    assert!(matches!(
+        recovered,
+        [
+            Some(Notice::Connection(_, Event::Suspect { .. })),
+            Some(Notice::Connection(_, Event::Recovered { .. })),
+            None
+        ]
+    ));
+}
+
+/// A link that flaps each second, with a live peer behind it, gives nobody up.
+#[test]
+fn flapping_link_gives_no_live_peer_up() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    lab.listen(PORT);
+    let (connection, read) = lab.connect(PORT);
+    for second in 0..600 {
+        lab.is_up.set(second % 2 == 0);
+        if let Some(waker) = lab.link_waker.take() {
+            waker.wake();
+        }
+        lab.run(1);
+    }
+    assert_eq!(read.get(), None);
+    assert_eq!(lab.control.close_reason(connection), None);
+}
+
+/// Sixteen sockets are given up in the same poll, each for its own reason.
+#[test]
+fn sixteen_sockets_are_given_up_together() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    let mut sockets = Vec::new();
+    for port in 1..=16 {
+        lab.listen(port);
+        sockets.push(lab.connect(port));
+    }
+    lab.cut(true);
+    lab.run_until(now() + secs(16) - TICK, Duration::from_millis(100));
+    assert!(sockets.iter().all(|(_, read)| read.get().is_none()));
+    lab.run_until(now() + TICK, TICK);
+    for (connection, read) in &sockets {
+        assert_eq!(read.get(), RESET);
+        assert!(matches!(
+            lab.control.close_reason(*connection),
+            Some(CloseReason::KeepAlive(_))
+        ));
+    }
+    assert_eq!(lab.control.untracked(), 0);
+}
+
+/// A connection that finds no place is counted, reported once, and left alone; and it finds one
+/// when another has ended.
+#[test]
+fn connection_beyond_the_table_is_counted() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    let mut sockets = Vec::new();
+    for port in 1..=18 {
+        lab.listen(port);
+        sockets.push(lab.connect(port));
+    }
+    assert_eq!(lab.control.untracked(), 2);
+    assert_eq!(
+        lab.control.try_next_event(),
+        Some(Notice::Full(sockets[16].0))
+    );
+    assert_eq!(lab.control.try_next_event(), None);
+    assert_eq!(lab.control.state(sockets[17].0), None);
+    lab.cut(true);
+    lab.run(60);
+    assert_eq!(sockets[15].1.get(), RESET);
+    assert_eq!(sockets[16].1.get(), None);
+    lab.cut(false);
+    lab.listen(100);
+    let (connection, _) = lab.connect(100);
+    assert_eq!(lab.control.state(connection), Some(State::Armed));
+    // The one that ended first made room; the others are still known.
+    assert_eq!(lab.control.close_reason(sockets[0].0), None);
+    assert!(lab.control.close_reason(sockets[1].0).is_some());
+}
+
+/// A sleeping runner wakes for the probes and their answers, and for nothing else.
+#[test]
+fn sleeping_runner_wakes_only_for_probes() {
+    let mut lab = Lab::new(ETHERNET);
+    let config = Config::new(secs(1800), secs(75), 9).unwrap();
+    lab.control.set_default(Some(config));
+    lab.listen(PORT);
+    let (connection, _) = lab.connect(PORT);
+    lab.run(5);
+    let before = lab.tasks[0].polls;
+    lab.take_sent();
+    lab.run(4 * 3600);
+    let polls = lab.tasks[0].polls - before;
+    let probes = lab.control.stats(connection).unwrap().probes_sent;
+    println!("{polls} polls for {probes} probes in four hours");
+    assert_eq!(probes, 8);
+    // The deadline, a turn after what was sent, and the answer.
+    assert!(polls <= 3 * 8, "{polls} polls");
+}
+
+/// A task that waits for an event wakes for it, and reads the reason.
+#[test]
+fn waiting_task_is_told_of_the_verdict() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    lab.listen(PORT);
+    let (connection, _) = lab.connect(PORT);
+    let told = Rc::new(Cell::new(None));
+    let (theirs, control) = (told.clone(), lab.control);
+    lab.spawn(async move {
+        loop {
+            if let Notice::Connection(of, Event::TimedOut(verdict)) = control.next_event().await {
+                theirs.set(Some((of, verdict.unanswered, now())));
+            }
+        }
+    });
+    let heard = now();
+    lab.cut(true);
+    lab.run(60);
+    assert_eq!(told.get(), Some((connection, 3, heard + secs(16))));
+    assert!(lab.tasks.last().unwrap().polls <= 8);
+}
+
+/// An orderly close is not taken for anything else.
+#[test]
+fn orderly_close_is_reported_as_closed() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    let stack = lab.peers;
+    lab.spawn(async move {
+        let mut socket = socket(stack);
+        socket.accept(PORT).await.unwrap();
+        assert_eq!(socket.read(&mut [0; 16]).await, Ok(0));
+        socket.close();
+        socket.flush().await.unwrap();
+    });
+    let connection = Rc::new(Cell::new(None));
+    let (theirs, stack) = (connection.clone(), lab.ours);
+    lab.spawn(async move {
+        let mut socket = socket(stack);
+        socket.connect((PEERS, PORT)).await.unwrap();
+        theirs.set(Some(ends(&socket)));
+        socket.close();
+        assert_eq!(socket.read(&mut [0; 16]).await, Ok(0));
+    });
+    lab.run(5);
+    let connection = connection.get().unwrap();
+    assert_eq!(
+        lab.control.close_reason(connection),
+        Some(CloseReason::Closed)
+    );
+}
+
+/// A control is of use before the runner runs, a policy for a port that nobody uses harms nobody,
+/// and there is room for `N` policies.
+#[test]
+fn control_works_before_the_runner() {
+    let state = keep_alive::State::<2>::new();
+    let port = peers_port(&Rc::default(), &Rc::default(), ETHERNET);
+    let (_device, control) = keep_alive::new(port, &state).unwrap();
+    let nobody = Connection::new((PEERS, 1), (OURS, 2));
+    assert_eq!(control.set_local_port(1, None), Ok(()));
+    assert_eq!(control.set_remote_port(1, Some(short())), Ok(()));
+    assert_eq!(control.set_remote_port(1, None), Ok(()));
+    assert_eq!(
+        control.set_remote_port(2, None),
+        Err(keep_alive::PolicyError::Full)
+    );
+    control.clear_policies();
+    assert_eq!(control.set_remote_port(2, None), Ok(()));
+    assert_eq!(
+        control.set(nobody, None),
+        Err(keep_alive::PolicyError::Unknown)
+    );
+    assert_eq!(control.try_next_event(), None);
+    assert_eq!(control.state(nobody), None);
+    assert_eq!(control.close_reason(nobody), None);
+}
+
+/// A medium that is neither Ethernet nor IP is refused, and so is a second driver for one state.
+#[test]
+fn unsupported_medium_and_second_driver_are_refused() {
+    let state = keep_alive::State::<2>::new();
+    let port = |address| peers_port(&Rc::default(), &Rc::default(), address);
+    let radio = HardwareAddress::Ieee802154([0; 8]);
+    assert_eq!(
+        keep_alive::new(port(radio), &state).err(),
+        Some(Error::UnsupportedMedium)
+    );
+    assert!(keep_alive::new(port(ETHERNET), &state).is_ok());
+    assert_eq!(
+        keep_alive::new(port(ETHERNET), &state).err(),
+        Some(Error::InUse)
+    );
+}
+
+/// The inner driver is asked what the stack asks.
+#[test]
+fn inner_driver_answers_for_itself() {
+    let state = keep_alive::State::<2>::new();
+    let port = peers_port(&Rc::default(), &Rc::default(), ETHERNET);
+    port.is_up.set(false);
+    let (mut device, _) = keep_alive::new(port, &state).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(device.link_state(&mut cx) == LinkState::Down);
+    assert_eq!(device.capabilities().max_transmission_unit, 1514);
+    assert!(matches!(
+        device.hardware_address(),
+        HardwareAddress::Ethernet([2, 0, 0, 0, 0, 2])
+    ));
+    // At first an empty frame, which asks the stack to ask again.
+    if let Some((frame, _)) = device.receive(&mut cx) {
+        frame.consume(|frame| assert!(frame.is_empty()));
+    }
+    assert!(device.receive(&mut cx).is_none());
+    let token = device.transmit(&mut cx).unwrap();
+    token.consume(4, |frame| frame.fill(1));
+}
