@@ -171,6 +171,7 @@ impl fmt::Display for Evidence {
             silent_for,
             unanswered,
             unsent,
+            failed_at,
         } = self.0;
         if cause == Cause::UserTimeout {
             f.write_str("user timeout, ")?;
@@ -181,7 +182,7 @@ impl fmt::Display for Evidence {
         }
         // As the configuration says it: in seconds.
         let silent = thousandths(u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX));
-        write!(f, "silent for {silent} s")
+        write!(f, "failed at the {failed_at}, silent for {silent} s")
     }
 }
 

@@ -129,7 +129,13 @@ mod tests {
         scene.world.run_for(Duration::from_secs(100)).unwrap();
         let svg = scene.world.trace().chart().rows(0).to_string();
         assert_eq!(count(&svg, "probe 1"), 0);
-        assert_eq!(count(&svg, "given up: 3 unanswered, silent for 16 s"), 1);
+        assert_eq!(
+            count(
+                &svg,
+                "given up: 3 unanswered, failed at the peer, silent for 16 s"
+            ),
+            1
+        );
     }
 
     /// Of a world in which there is nothing there is a chart too.
@@ -146,7 +152,13 @@ mod tests {
         scene.world.crash(scene.peer).unwrap();
         scene.world.run_for(Duration::from_secs(10_000)).unwrap();
         let svg = scene.world.trace().chart().to_string();
-        assert_eq!(count(&svg, "given up: 9 unanswered, silent for 7875 s"), 1);
+        assert_eq!(
+            count(
+                &svg,
+                "given up: 9 unanswered, failed at the peer, silent for 7875 s"
+            ),
+            1
+        );
         assert_eq!(count(&svg, "2 h idle"), 1);
         assert_eq!(count(&svg, "nobody there"), 10);
     }

@@ -17,7 +17,7 @@ const PROOF_MICROS: u64 = 1_000_000;
 /// An acknowledgement that has to wait for the neighbour's address may wait until the peer sends
 /// again.
 const LONG_PROOF_MICROS: u64 = 60_000_000;
-/// The adapter verifies no segment with more data than that, but waits for its acknowledgement.
+/// The engine verifies the checksum of no segment with more data than that (K18).
 const VERIFIED_DATA: usize = 64;
 
 /// What has passed of one connection.
@@ -74,6 +74,8 @@ pub(super) struct Round {
     pub(super) last_probe: Option<Instant>,
     /// Attempts that could not leave.
     pub(super) unsent: u32,
+    /// The question of a user timeout left.
+    pub(super) has_asked: bool,
     /// The peer was reported as a suspect.
     pub(super) is_suspect: bool,
     /// After the last poll, the machine was probing.
@@ -294,11 +296,11 @@ impl Account {
         checksums: &ChecksumCapabilities,
     ) {
         let is_damaged = checksums.tcp.rx() && !segment.checksum_ok;
-        if segment.rst || is_damaged {
+        let is_verified = segment.payload.len() <= VERIFIED_DATA;
+        if segment.rst || is_damaged && is_verified {
             return;
         }
-        // TCP's checksum covers all that makes a segment the peer's. The stack drops one whose IPv4
-        // header is damaged, but nobody else could have sent it.
+        // K18: a long segment is believed on its numbers, damaged or not.
         if self.is_plausible(segment) {
             let end = segment.end();
             self.arrivals.note(now);
@@ -306,7 +308,7 @@ impl Account {
                 self.arrivals.note_unproven(segment, now);
             }
         }
-        if checksums.ipv4.rx() && !segment.ip_checksum_ok {
+        if is_damaged || checksums.ipv4.rx() && !segment.ip_checksum_ok {
             return;
         }
         if segment.syn {
@@ -320,6 +322,11 @@ impl Account {
         };
         // RFC 5961 5.2, without the allowance for old acknowledgements.
         if ack.wrapping_sub(una) > nxt.wrapping_sub(una) {
+            return;
+        }
+        // RFC 9293 3.10.7.4: of a segment that lies below the window nothing is taken.
+        let is_old = |rcv_nxt| is_after(rcv_nxt, segment.end());
+        if self.acknowledged.is_some_and(is_old) {
             return;
         }
         self.snd_una = Some(ack);

@@ -59,8 +59,8 @@ fn note_heard(account: &mut Account, view: &View<'_>) -> Result<bool, Invariant>
         account.believed = believed;
         account.round = Round::default();
         account.has_same_config = true;
-        // K10: what is heard after the clock was set back moves nothing back.
-        let is_ahead = account.is_timeless && believed.is_some_and(|it| it > view.now);
+        // K10: after the clock was set back, what lay in the future becomes the present.
+        let is_ahead = account.is_timeless && believed.is_some_and(|it| it >= view.now);
         account.is_timeless = false;
         // Before the handshake is over, nothing follows from it.
         if let Some(believed) = believed.filter(|_| account.was_open && !account.is_new)
@@ -91,6 +91,8 @@ fn check_suspicions(
     was_suspect: bool,
 ) -> Result<(), Invariant> {
     let mut has_to_recover = was_suspect;
+    let is_user_timeout = |event: &Event| matches!(event, Event::TimedOut(verdict) if verdict.cause == Cause::UserTimeout);
+    let is_user_timeout_over = events_of(account.handle, view).any(is_user_timeout);
     for event in events_of(account.handle, view) {
         match event {
             Event::Recovered { .. } => {
@@ -110,7 +112,10 @@ fn check_suspicions(
                 };
                 let has_failed = round.probes > 0 && round.last_probe.is_none_or(is_answer_due)
                     || round.unsent > 0
-                    || counted.unsent > 0;
+                    || counted.unsent > 0
+                    // K11: a question of the user timeout, or what the stack sent in its stead.
+                    || round.has_asked
+                    || is_user_timeout_over;
                 if round.is_suspect || !has_failed {
                     return Err(Invariant::SuspectUnfounded);
                 }
@@ -143,7 +148,10 @@ fn check_unbidden(
     view: &View<'_>,
     candidates: &[&Candidate],
 ) -> Result<(), Invariant> {
+    // K17: a probe goes out again when the next hop has another address.
+    let is_again = account.round.probes > 0 && !account.has_verdict;
     let is_suspicious = !candidates.is_empty()
+        && !is_again
         && account.was_open
         && account.is_quiet()
         && !is_smoltcps(view, account.handle);
@@ -178,6 +186,7 @@ fn check_probes(
         }
         let segment = &candidate.segment;
         if is_busy && config.user_timeout().is_some() && account.is_reminder(segment) {
+            account.round.has_asked = true;
             continue;
         }
         check_time(account, config, is_busy, view.now)?;
