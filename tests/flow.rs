@@ -17,6 +17,7 @@ fn ours(seq: SeqNumber, len: u32) -> Segment {
         fin: false,
         rst: false,
         timestamps: None,
+        window_scale: None,
     }
 }
 
@@ -51,16 +52,50 @@ fn nothing_is_known_before_the_stack_has_spoken() {
     assert_eq!(flow.rcv_nxt(), None);
 }
 
-/// Our own SYN tells neither the window, which is not scaled in it, nor what we expect.
+/// Our own SYN tells nothing of what we expect.
 #[test]
 fn a_syn_of_ours_is_not_enough() {
     let mut flow = quiet();
     let syn = Segment {
         syn: true,
+        ack: None,
         ..ours(SeqNumber(7), 0)
     };
     assert!(!flow.handle_sent(&syn));
     assert_eq!(flow.tcb(false), None);
+}
+
+/// The answer to the peer's SYN tells all. Its window is not scaled (RFC 7323 2.2), a probe's is; a
+/// shift of more than 14 counts as 14 (2.3).
+#[test]
+fn our_answer_to_a_syn_tells_the_numbers() {
+    for (window_scale, rcv_wnd) in [
+        (None, 40_000),
+        (Some(3), 5_000),
+        (Some(14), 2),
+        (Some(15), 2),
+    ] {
+        let mut flow = quiet();
+        let answer = Segment {
+            syn: true,
+            window: 40_000,
+            window_scale,
+            timestamps: Some((5, 6)),
+            ..ours(SeqNumber(7), 0)
+        };
+        assert!(!flow.handle_sent(&answer));
+        assert_eq!(
+            flow.tcb(false),
+            Some(Tcb {
+                snd_una: SeqNumber(7),
+                snd_nxt: SeqNumber(8),
+                rcv_nxt: RCV,
+                rcv_wnd,
+                timestamps: Some((5, 6)),
+                unsent: false,
+            })
+        );
+    }
 }
 
 /// What the stack sends is believed: its sequence number, acknowledgement, window, timestamps.

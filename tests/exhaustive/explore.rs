@@ -21,15 +21,17 @@ pub(crate) struct Explored {
     pub(crate) complete: bool,
 }
 
-/// All states that can be reached in at most `depth` steps, each of them once.
+/// All states that can be reached in at most `depth` steps after the lead, each of them once.
 ///
 /// A machine cannot be copied, so a state is kept as the steps that lead to it, and they are taken
 /// again where it is needed. Two ways lead to the same state if what they lead to reads the same
 /// (`World::key`). Of what it reads 64 bits are kept.
 pub(crate) fn explore(setting: Setting, depth: usize) -> Explored {
     let hasher = BuildHasherDefault::<DefaultHasher>::new();
-    let mut known = HashSet::from([hasher.hash_one(World::new(setting).key())]);
-    let mut frontier = vec![Vec::new()];
+    let lead = setting.lead.to_vec();
+    let first = World::after(setting, &lead);
+    let mut known = HashSet::from([hasher.hash_one(first.key())]);
+    let mut frontier = vec![lead];
     let mut explored = Explored {
         states: 1,
         transitions: 0,
@@ -84,6 +86,8 @@ pub(crate) fn ways(setting: Setting, length: usize) -> Vec<Vec<Step>> {
 fn comes_to_a_good_end(setting: Setting, path: &[Step]) {
     World::after(setting, path).gives_up_a_dead_peer(true);
     World::after(setting, path).gives_up_a_dead_peer(false);
+    World::after(setting, path).gives_up_whatever_is_set(0);
+    World::after(setting, path).gives_up_whatever_is_set(1);
     World::after(setting, path).gives_up_by_the_user_timeout_alone();
     World::after(setting, path).keeps_a_live_peer();
 }

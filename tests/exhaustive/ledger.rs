@@ -1,7 +1,11 @@
 //! What an onlooker has seen of one connection, and what it holds against the machine.
+//!
+//! It knows nothing of what the machine waits for. When exactly the machine acts is what the model
+//! says; the ledger asserts that whatever the two agree upon keeps what was promised.
 
-use tcp_keepalive::{Cause, Verdict};
+use tcp_keepalive::{Cause, FailedAt, Verdict};
 
+use super::rules::Learned;
 use super::world::{Options, TICK_MICROS};
 
 #[derive(Debug)]
@@ -12,25 +16,23 @@ pub(crate) struct Ledger {
     /// Attempts in this round of silence.
     unanswered: u8,
     unsent: u8,
-    waiting: Waiting,
+    /// When questions of this round left, ours or the stack's, or were first offered if they could not:
+    /// the last one that has had its interval, and all after that.
+    asked: Vec<u64>,
+    /// When the probe that waits to leave was first offered.
+    offered: Option<u64>,
+    /// Since when something was sent, or found unable to leave, that the peer has not answered.
     owed_since: Option<u64>,
-    known_busy: bool,
-    /// Something fell due while the host slept, and the peer was neither heard nor asked since.
-    missed: bool,
-    /// A verdict was put off because it was missed: once in a round of silence.
+    /// A user timeout has struck and asked in this round.
+    has_struck: bool,
+    /// A verdict was put to one more question in this round, or may have been.
     spared: bool,
+    /// When options were set last in this round.
+    reconfigured: Option<u64>,
+    /// When a shorter interval was set last in this round.
+    shortened: Option<u64>,
+    learned: Option<Learned>,
     pub(crate) verdict: Option<Verdict>,
-}
-
-/// What has to pass before the machine does anything.
-#[derive(Clone, Copy, Debug)]
-enum Waiting {
-    /// The silence has to last, and it is not over before it was put off to, or switched on.
-    Silence { not_before: u64 },
-    /// A probe has to leave.
-    Leaving { since: u64, offered: bool },
-    /// The probe that left then has to be answered.
-    Answer { left: u64 },
 }
 
 impl Ledger {
@@ -40,252 +42,222 @@ impl Ledger {
             silent_since: now,
             unanswered: 0,
             unsent: 0,
-            waiting: Waiting::Silence { not_before: now },
+            asked: Vec::new(),
+            offered: None,
             owed_since: None,
-            known_busy: false,
-            missed: false,
+            has_struck: false,
             spared: false,
+            reconfigured: None,
+            shortened: None,
+            learned: None,
             verdict: None,
         }
     }
 
     pub(crate) fn heard(&mut self, now: u64) {
-        self.silent_since = self.silent_since.max(now);
+        self.silent_since = now;
         self.new_round();
-        if !matches!(self.waiting, Waiting::Silence { .. }) {
-            self.waiting = Waiting::Silence { not_before: 0 };
-        }
     }
 
-    pub(crate) fn switched(&mut self, now: u64) {
-        self.known_busy = false;
+    pub(crate) fn switched_off(&mut self) {
         self.new_round();
-        self.waiting = Waiting::Silence { not_before: now };
+    }
+
+    pub(crate) fn learned(&mut self, learned: Learned) {
+        self.learned = match (self.learned, learned) {
+            (Some(Learned::Unreachable), _) | (_, Learned::Unreachable) => {
+                Some(Learned::Unreachable)
+            }
+            (None, Learned::HopAnswered) => None,
+            (Some(Learned::HopAnswered), _) => Some(Learned::HopAnswered),
+            _ => Some(learned),
+        };
     }
 
     /// Data went out, or was to.
     pub(crate) fn sent(&mut self, now: u64, has_left: bool) {
-        self.known_busy = true;
-        let missed = self.debt_due().is_some_and(|due| self.is_gap(now, due));
-        if has_left && missed && !self.spared {
-            // K9: the host wakes up, and sends again before anyone could decide.
-            self.spared = true;
-            self.owed_since = None;
-        }
         self.owed_since.get_or_insert(now);
-    }
-
-    /// K8: other options, set by a host that was `told` to look again then.
-    pub(crate) fn reconfigured(&mut self, now: u64, options: Options, told: Option<u64>) {
-        if options == self.options {
-            return;
-        }
-        self.missed |= told.is_some_and(|told| self.is_gap(now, told));
-        self.options = options;
-        // What they make due in the past is due now.
-        let earliest = now - options.interval;
-        match &mut self.waiting {
-            Waiting::Silence { not_before } => *not_before = now,
-            Waiting::Leaving { since, .. } => *since = earliest.max(*since),
-            Waiting::Answer { left } => *left = earliest.max(*left),
-        }
-        if let (Some(since), Some(timeout)) = (&mut self.owed_since, options.user_timeout) {
-            *since = (now - timeout).max(*since);
-        }
-        if self.missed && !self.spared {
-            self.spare(now);
+        if has_left {
+            self.asked(now);
         }
     }
 
-    /// K9: what the new options would decide now, they would decide on a time in which nobody
-    /// listened.
-    fn spare(&mut self, now: u64) {
-        if self.debt_due().is_some_and(|due| due <= now) {
-            self.spared = true;
-            self.owed_since = None;
-        }
-        let decides = match self.waiting {
-            Waiting::Silence { .. } => false,
-            Waiting::Leaving { .. } => true,
-            Waiting::Answer { .. } => self.attempts() >= self.options.count,
-        };
-        if decides && self.attempt_due() <= now {
-            self.spared = true;
-            self.waiting = Waiting::Leaving {
-                since: now,
-                offered: false,
-            };
-        }
-    }
-
-    /// When the host has to look again, after new options, and when it had to before. A probe that
-    /// waits to leave may be offered before that; but one that did not look too late before does not
-    /// now.
-    pub(crate) fn assert_told(&self, now: u64, before: Option<u64>, told: Option<u64>) {
-        let told = told.expect("K8: nothing is due any more");
-        let was_late = before.is_some_and(|before| before < now);
-        assert!(told >= now || was_late, "K8: due at {told}, before {now}");
-        let attempt_due = self.attempt_due();
-        let due = self
-            .debt_due()
-            .map_or(attempt_due, |due| due.min(attempt_due));
-        match self.waiting {
-            Waiting::Leaving { .. } => assert!(told <= due, "K8: due at {told}, not {due}"),
-            _ => assert_eq!(told, due, "K8: due"),
-        }
-    }
-
-    /// The machine looks, and has to decide so.
-    pub(crate) fn seen(&mut self, now: u64, outstanding: bool) -> Option<Cause> {
-        if outstanding {
-            self.seen_busy(now)
-        } else {
-            self.known_busy = false;
-            self.seen_quiet(now)
-        }
-    }
-
-    /// The machine is only asked for a probe, on a busy connection.
-    pub(crate) fn asked(&mut self, now: u64) -> Option<Cause> {
-        match self.waiting {
-            Waiting::Leaving { .. } => self.seen(now, true),
-            _ => None,
-        }
-    }
-
-    fn seen_busy(&mut self, now: u64) -> Option<Cause> {
-        if !self.known_busy {
-            // K11: what nobody has reported to have left is owed from when it was seen.
-            self.owed_since.get_or_insert(now);
-            self.known_busy = true;
-        }
-        if let Some(due) = self.debt_due().filter(|due| now >= *due) {
-            if self.spared || !self.is_gap(now, due) {
-                return Some(Cause::UserTimeout);
+    /// K8.
+    pub(crate) fn reconfigured(&mut self, now: u64, options: Options) {
+        if options != self.options {
+            if options.interval < self.options.interval {
+                self.shortened = Some(now);
             }
-            self.spared = true;
-            self.owed_since = None;
+            self.options = options;
+            self.reconfigured = Some(now);
+            let is_over = |begun: &u64| begun + options.interval <= now;
+            if self.asked.last().is_some_and(is_over) {
+                self.spared = true;
+            }
+            let decides = self.attempts() + 1 >= options.count || self.owed_since.is_some();
+            if decides && self.offered.as_ref().is_some_and(is_over) {
+                self.spared = true;
+            }
         }
-        // K3: what is due is put off.
-        if now >= self.attempt_due() || matches!(self.waiting, Waiting::Leaving { .. }) {
-            let not_before = now + self.options.idle;
-            self.waiting = Waiting::Silence { not_before };
-        }
-        None
     }
 
-    fn seen_quiet(&mut self, now: u64) -> Option<Cause> {
-        let due = self.attempt_due();
-        let attempts = match self.waiting {
-            // What was never offered is no attempt, however long ago it was wanted.
-            Waiting::Silence { .. } | Waiting::Leaving { offered: false, .. } => return None,
-            Waiting::Leaving { offered: true, .. } => self.attempts() + 1,
-            Waiting::Answer { .. } => self.attempts(),
-        };
-        if now < due || attempts < self.options.count {
-            return None;
+    /// The machine looks, and no moment that it remembers lies in the future any more (K10).
+    pub(crate) fn seen(&mut self, now: u64, outstanding: bool) {
+        self.silent_since = self.silent_since.min(now);
+        for asked in &mut self.asked {
+            *asked = now.min(*asked);
         }
-        if self.spared || !self.is_gap(now, due) {
-            return Some(Cause::KeepAlive);
+        self.asked.dedup();
+        for moment in [
+            &mut self.offered,
+            &mut self.owed_since,
+            &mut self.reconfigured,
+            &mut self.shortened,
+        ] {
+            *moment = moment.map(|moment| moment.min(now));
         }
-        self.spared = true;
-        None
+        if outstanding && now >= self.silent_since + self.options.idle {
+            // K11: what was not seen to leave could not.
+            self.owed_since.get_or_insert(now);
+        }
     }
 
     pub(crate) fn unsent_attempt(&mut self, now: u64) {
-        let Waiting::Leaving { since, offered } = self.waiting else {
-            panic!("K4: unsent, but not wanted");
-        };
-        assert!(offered, "K4: unsent, but never offered");
-        let due = since + self.options.interval;
+        let offered = self.offered.take().expect("K4: unsent, but never offered");
+        let due = offered + self.options.interval;
         assert!(now >= due, "K4: unsent within an interval");
         self.unsent += 1;
-        // As if it had left: what follows is due an interval later.
-        self.waiting = Waiting::Answer { left: since };
+        self.asked(offered);
     }
 
-    pub(crate) fn offered(&mut self, now: u64) {
+    pub(crate) fn offered(&mut self, now: u64, outstanding: bool) {
         assert!(self.verdict.is_none(), "K14: a probe after the verdict");
-        let since = match self.waiting {
-            Waiting::Leaving {
-                since,
-                offered: true,
-            } => since,
-            Waiting::Leaving { offered: false, .. } => now,
-            Waiting::Silence { .. } => {
-                let due = self.attempt_due();
-                assert!(now >= due, "K2: a probe at {now}, before {due}");
-                now
-            }
-            Waiting::Answer { .. } => {
-                let due = self.attempt_due();
-                assert!(now >= due, "K5: a probe at {now}, before {due}");
-                now
-            }
-        };
-        let offered = true;
-        self.waiting = Waiting::Leaving { since, offered };
+        if self.offered.is_some() {
+            return;
+        }
+        self.offered = Some(now);
+        if outstanding {
+            let timeout = self.options.user_timeout.expect("K3: a probe while busy");
+            let due = self.owed_since.unwrap_or(self.silent_since) + timeout;
+            let is_again = self.has_struck || self.reconfigured.is_some();
+            assert!(now >= due || is_again, "K11: asked at {now}, before {due}");
+            self.has_struck = true;
+            // A question that may have been put instead of a verdict.
+            let interval = self.options.interval;
+            let has_asked_lately = self.asked.iter().any(|asked| asked + interval > due);
+            self.spared |= has_asked_lately || self.attempts() > 0 || self.reconfigured.is_some();
+        } else {
+            let due = self.silent_since + self.options.idle;
+            assert!(
+                now >= due || self.attempts() > 0,
+                "K2: a probe at {now}, before {due}"
+            );
+            self.spared |= self.attempts() >= self.options.count;
+        }
+        if let Some(asked) = self.asked.last()
+            && self.owed_since.is_none()
+            && self.reconfigured.is_none()
+        {
+            let due = asked + self.options.interval;
+            assert!(now >= due, "K5: a probe at {now}, before {due}");
+        }
     }
 
     /// The machine has looked, and offers nothing.
-    pub(crate) fn not_offered(&self, now: u64, outstanding: bool) {
-        if outstanding || self.verdict.is_some() {
-            return;
-        }
-        let due = self.attempt_due();
-        assert!(now < due, "K2, K5: no probe at {now}, due at {due}");
-        let wanted = matches!(self.waiting, Waiting::Leaving { .. });
-        assert!(!wanted, "K4: the probe is not offered again");
+    pub(crate) fn not_offered(&mut self) {
+        self.offered = None;
     }
 
     pub(crate) fn left(&mut self, now: u64) {
         self.unanswered += 1;
-        self.missed = false;
-        self.waiting = Waiting::Answer { left: now };
+        self.offered = None;
+        self.asked(now);
     }
 
-    pub(crate) fn given_up(&mut self, now: u64, verdict: Verdict) {
+    fn asked(&mut self, now: u64) {
+        let interval = self.options.interval;
+        let has_had_it = |asked: &u64| asked + interval <= now;
+        if let Some(last) = self.asked.iter().rposition(has_had_it) {
+            self.asked.drain(..last);
+        }
+        if self.asked.last() != Some(&now) {
+            self.asked.push(now);
+        }
+    }
+
+    pub(crate) fn given_up(&mut self, now: u64, outstanding: bool, verdict: Verdict) {
+        let Options {
+            idle,
+            interval,
+            count,
+            user_timeout,
+        } = self.options;
+        let Verdict {
+            cause,
+            silent_for,
+            unanswered,
+            unsent,
+            failed_at,
+        } = verdict;
         assert!(self.verdict.is_none(), "K14: two verdicts");
-        assert_eq!(verdict.unanswered, self.unanswered, "K5");
-        assert_eq!(verdict.unsent, self.unsent, "K5");
-        let silent_for = now.saturating_sub(self.silent_since) * TICK_MICROS;
-        assert_eq!(
-            verdict.silent_for.as_micros(),
-            u128::from(silent_for),
-            "K5: the silence"
-        );
+        assert_eq!(unanswered, self.unanswered, "K5");
+        assert_eq!(unsent, self.unsent, "K5");
+        let silence = (now - self.silent_since) * TICK_MICROS;
+        assert_eq!(silent_for.as_micros(), u128::from(silence), "K5");
+        assert_eq!(failed_at, self.failed_at(), "K20");
+
+        // K8, K9, K11: a question of ours has left, and waited out its whole interval under the present
+        // configuration, with a poll at its end.
+        let dues = || self.asked.iter().map(|asked| asked + interval);
+        assert!(dues().next().is_some(), "nobody asked");
+        let due = dues().rfind(|due| *due <= now);
+        let due = due.unwrap_or_else(|| panic!("decided at {now}, asked at {:?}", self.asked));
+        let is_late = now > due + interval;
+        assert!(!is_late || self.spared, "decided at {now}, after {due}");
+        if self.shortened.is_some_and(|set| due <= set) {
+            assert!(self.spared, "decided by a shorter interval, unasked");
+        }
+        if cause == Cause::KeepAlive {
+            assert!(!outstanding, "K3: given up by the count while busy");
+            assert!(self.attempts() >= count, "K5: too few attempts");
+            assert!(
+                now >= self.silent_since + idle || self.reconfigured.is_some(),
+                "K2"
+            );
+        } else {
+            assert!(outstanding, "K11: given up by the user timeout while quiet");
+            let timeout = user_timeout.expect("K11: there is no user timeout");
+            let due = self.owed_since.unwrap_or(self.silent_since) + timeout;
+            let is_due = now >= due || self.has_struck || self.reconfigured.is_some();
+            assert!(is_due, "K11: given up at {now}, before {due}");
+        }
         self.verdict = Some(verdict);
+    }
+
+    fn failed_at(&self) -> FailedAt {
+        match self.learned {
+            _ if self.unanswered == 0 && self.unsent > 0 => FailedAt::Device,
+            Some(Learned::Unreachable) => FailedAt::Network,
+            Some(Learned::HopAsked) => FailedAt::NextHop,
+            Some(Learned::HopAnswered) | None => FailedAt::Peer,
+        }
     }
 
     fn attempts(&self) -> u8 {
         self.unanswered + self.unsent
     }
 
-    fn attempt_due(&self) -> u64 {
-        let Options { idle, interval, .. } = self.options;
-        match self.waiting {
-            Waiting::Silence { not_before } => not_before.max(self.silent_since + idle),
-            Waiting::Leaving { since, .. } => since + interval,
-            Waiting::Answer { left } => left + interval,
-        }
-    }
-
-    /// When the user timeout strikes.
-    fn debt_due(&self) -> Option<u64> {
-        Some(self.owed_since? + self.options.user_timeout?)
-    }
-
-    /// K9: noticed more than an interval late.
-    fn is_gap(&self, now: u64, due: u64) -> bool {
-        now > due + self.options.interval
-    }
-
     fn new_round(&mut self) {
         self.unanswered = 0;
         self.unsent = 0;
+        self.asked.clear();
+        self.offered = None;
         self.owed_since = None;
-        self.missed = false;
+        self.has_struck = false;
         self.spared = false;
+        self.reconfigured = None;
+        self.shortened = None;
+        self.learned = None;
     }
 
     /// All that decides what it will hold against the machine, but for the options in force, which
@@ -296,28 +268,25 @@ impl Ledger {
             silent_since,
             unanswered,
             unsent,
-            waiting,
+            asked,
+            offered,
             owed_since,
-            known_busy,
-            missed,
+            has_struck,
             spared,
+            reconfigured,
+            shortened,
+            learned,
             verdict,
         } = self;
-        let age = |moment: u64| moment.saturating_sub(oldest);
-        let waiting = match *waiting {
-            Waiting::Silence { not_before } => Waiting::Silence {
-                not_before: age(not_before),
-            },
-            Waiting::Leaving { since, offered } => Waiting::Leaving {
-                since: age(since),
-                offered,
-            },
-            Waiting::Answer { left } => Waiting::Answer { left: age(left) },
-        };
+        let age = |moment: &u64| moment.saturating_sub(oldest);
         format!(
-            "{} {unanswered} {unsent} {waiting:?} {:?} {known_busy} {missed} {spared} {}",
-            age(*silent_since),
-            owed_since.map(age),
+            "{} {unanswered} {unsent} {:?} {:?} {:?} {has_struck} {spared} {:?} {:?} {learned:?} {}",
+            age(silent_since),
+            asked.iter().map(age).collect::<Vec<_>>(),
+            offered.as_ref().map(age),
+            owed_since.as_ref().map(age),
+            reconfigured.as_ref().map(age),
+            shortened.as_ref().map(age),
             verdict.is_some(),
         )
     }

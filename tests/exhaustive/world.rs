@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use tcp_keepalive::{Cause, Config, Event, Instant, KeepAlive, SeqNumber, State, Tcb, Verdict};
+use tcp_keepalive::{Cause, Config, Event, ProbePayload, SeqNumber, State, Tcb, Verdict};
 
+use super::both::Both;
 use super::ledger::Ledger;
+use super::rules::{Counts, Learned, Model};
 
 /// Half a second: the period in which a probe that could not leave is offered again.
 pub(crate) const TICK_MICROS: u64 = 500_000;
@@ -32,6 +34,8 @@ pub(crate) struct Budget {
     pub(crate) device_failures: u8,
     pub(crate) switches: u8,
     pub(crate) reconfigurations: u8,
+    /// Pieces of evidence of the way to the peer.
+    pub(crate) evidence: u8,
 }
 
 /// Where the exploration begins, and what it is made of.
@@ -41,6 +45,8 @@ pub(crate) struct Setting {
     /// What the application may replace them by.
     pub(crate) others: &'static [Options],
     pub(crate) budget: Budget,
+    /// What has happened before.
+    pub(crate) lead: &'static [Step],
     /// The peer lives, and answers in time; what is lost or slept over is all that is missing.
     pub(crate) live: bool,
 }
@@ -83,12 +89,14 @@ pub(crate) enum Step {
     Enable,
     /// The application sets these options.
     Reconfigure(&'static Options),
+    /// Something is learned of the way to the peer.
+    Learn(Learned),
 }
 
 #[derive(Debug)]
 pub(crate) struct World {
     setting: Setting,
-    machine: KeepAlive,
+    both: Both,
     now: u64,
     /// The latest that the clock has shown.
     top: u64,
@@ -136,8 +144,8 @@ fn ticks(number: u64) -> Duration {
     Duration::from_micros(number * TICK_MICROS)
 }
 
-fn instant(tick: u64) -> Instant {
-    Instant::from_micros(tick * TICK_MICROS)
+fn micros(tick: u64) -> u64 {
+    tick * TICK_MICROS
 }
 
 impl World {
@@ -147,12 +155,12 @@ impl World {
     }
 
     pub(crate) fn starting_at(start: u64, setting: Setting) -> Self {
-        let mut machine = KeepAlive::new(setting.options.config());
-        machine.enable(instant(start));
-        machine.handle_segment(instant(start));
+        let mut both = Both::new(setting.options.config());
+        both.enable(micros(start));
+        both.segment(micros(start));
         Self {
             setting,
-            machine,
+            both,
             now: start,
             top: start,
             peer: Peer::Alive,
@@ -201,21 +209,29 @@ impl World {
         let may_fail = self.device_works && self.budget.device_failures > 0;
         may(may_fail, Step::DeviceFails);
         may(!self.device_works, Step::DeviceWorks);
-        let off = self.machine.state() == State::Disabled;
+        let off = self.state() == State::Disabled;
         may(!off && self.budget.switches > 0, Step::Disable);
         may(off, Step::Enable);
         if self.budget.reconfigurations > 0 {
             let others = self.setting.others.iter();
             steps.extend(others.map(Step::Reconfigure));
         }
+        if self.budget.evidence > 0 {
+            let all = [
+                Learned::HopAsked,
+                Learned::HopAnswered,
+                Learned::Unreachable,
+            ];
+            steps.extend(all.map(Step::Learn));
+        }
         steps
     }
 
     /// Lets it happen, and holds what the machine does against what it may do.
     pub(crate) fn step(&mut self, step: Step) {
-        let now = instant(self.now);
+        let now = micros(self.now);
         // K8: an application may set the same options over and over.
-        self.machine.set_config(now, self.machine.config());
+        self.both.set_config(now, self.both.config());
         match step {
             Step::Tick => self.now += 1,
             Step::Serve => self.serve(),
@@ -244,7 +260,8 @@ impl World {
             Step::PeerDies => self.peer = Peer::Dead,
             Step::PeerReboots => self.peer = Peer::Rebooted,
             Step::Write => {
-                self.budget.writes -= 1;
+                // A lead may write without being allowed to.
+                self.budget.writes = self.budget.writes.saturating_sub(1);
                 self.outstanding = true;
                 self.send();
             }
@@ -260,17 +277,21 @@ impl World {
             Step::DeviceWorks => self.device_works = true,
             Step::Disable => {
                 self.budget.switches -= 1;
-                self.machine.disable();
-                self.ledger.switched(self.now);
-                assert_eq!(self.machine.poll_timeout(), None, "K1");
+                self.both.disable();
+                self.ledger.switched_off();
+                assert_eq!(self.both.poll_timeout(), None, "K1");
             }
-            Step::Enable => {
-                self.machine.enable(now);
-                self.ledger.switched(self.now);
-            }
+            Step::Enable => self.both.enable(now),
             Step::Reconfigure(options) => {
                 self.budget.reconfigurations -= 1;
                 self.reconfigure(*options);
+            }
+            Step::Learn(learned) => {
+                self.budget.evidence -= 1;
+                let due = self.both.poll_timeout();
+                self.both.learn(learned);
+                self.ledger.learned(learned);
+                assert_eq!(self.both.poll_timeout(), due, "K20: a deadline moved");
             }
         }
         self.top = self.top.max(self.now);
@@ -290,7 +311,7 @@ impl World {
     pub(crate) fn key(&self) -> String {
         let Self {
             setting,
-            machine,
+            both,
             now,
             top,
             peer,
@@ -310,21 +331,25 @@ impl World {
             .iter()
             .map(|left| left.saturating_sub(oldest))
             .collect();
-        let machine = format!("{machine:?}");
-        let (deciding, counters) = machine.rsplit_once(", counters: ").unwrap();
-        let (_counters, more) = counters.split_once(" }").unwrap();
-        assert_eq!(more, " }", "what follows the counters may decide something");
+        let Both { machine, model } = both;
+        let mut deciding = format!("{machine:?}");
+        for counter in COUNTERS {
+            deciding = without(&deciding, counter);
+        }
+        let mut model: Model = model.clone();
+        model.counts = Counts::default();
         format!(
-            "{} {} {peer:?} {on_the_way:?} {outstanding} {device_works} {budget:?} {ended} {}",
-            relative(deciding, oldest),
+            "{} {} {} {peer:?} {on_the_way:?} {outstanding} {device_works} {budget:?} {ended} {}",
+            relative(&deciding, oldest),
+            relative(&format!("{model:?}"), oldest),
             top - now,
             ledger.key(oldest),
         )
     }
 
     fn is_due(&self) -> bool {
-        let due = self.machine.poll_timeout();
-        due.is_some_and(|due| due <= instant(self.now))
+        let due = self.both.poll_timeout();
+        due.is_some_and(|due| due <= micros(self.now))
     }
 
     fn tcb(&self) -> Tcb {
@@ -339,116 +364,117 @@ impl World {
     }
 
     fn heard(&mut self) {
-        self.machine.handle_segment(instant(self.now));
+        self.both.segment(micros(self.now));
         self.ledger.heard(self.now);
     }
 
     fn send(&mut self) {
+        let now = micros(self.now);
         if self.device_works {
-            self.machine.handle_sent(instant(self.now));
+            self.both.sent(now);
         } else {
-            self.machine.handle_blocked(instant(self.now));
+            self.both.blocked(now);
         }
-        if self.machine.state() != State::Disabled {
+        if self.state() != State::Disabled {
             self.ledger.sent(self.now, self.device_works);
         }
     }
 
     fn reset(&mut self) {
-        self.machine.reset();
+        self.both.reset();
         self.ended = true;
-        assert_eq!(self.machine.state(), State::Disabled);
+        assert_eq!(self.state(), State::Disabled);
         self.comes_to_rest();
     }
 
     fn serve(&mut self) {
-        let now = instant(self.now);
-        let before = (self.machine.state(), self.machine.poll_timeout());
-        let unsent_before = self.machine.stats().unsent_attempts;
-        let off = before.0 == State::Disabled;
-        let decision = if off {
-            None
-        } else {
-            self.ledger.seen(self.now, self.outstanding)
-        };
-        let spurious = !self.outstanding && before.1.is_none_or(|due| now < due);
+        let now = micros(self.now);
+        let before = (self.state(), self.both.poll_timeout());
+        let unsent_before = self.unsent_attempts();
+        let is_spurious = !self.outstanding && before.1.is_none_or(|due| now < due);
 
-        self.machine.handle_timeout(now, &self.tcb());
-        if self.machine.stats().unsent_attempts != unsent_before {
+        let is_off = before.0 == State::Disabled;
+        self.ledger.seen(self.now, self.outstanding && !is_off);
+        self.both.timeout(now, &self.tcb());
+        if self.unsent_attempts() != unsent_before {
             self.ledger.unsent_attempt(self.now);
         }
-        let probe = self.machine.poll_transmit(now, &self.tcb());
-        let offered = probe.is_some();
+        let probe = self.both.transmit(now, &self.tcb());
+        let is_offered = probe.is_some();
         if let Some(probe) = probe {
-            assert!(!self.outstanding, "K3: a probe while busy");
-            self.ledger.offered(self.now);
+            self.ledger.offered(self.now, self.outstanding);
             if self.device_works {
-                self.machine.handle_transmitted(now, probe);
+                self.both.transmitted(now, probe);
                 self.ledger.left(self.now);
                 if self.peer != Peer::Dead && self.on_the_way.len() < MAX_ON_THE_WAY {
                     self.on_the_way.push(self.now);
                 }
             }
+        } else {
+            self.ledger.not_offered();
         }
-        self.note_events(decision);
-        if !off && !offered {
-            self.ledger.not_offered(self.now, self.outstanding);
-        }
-        let next = self.machine.poll_timeout();
-        assert!(
-            next.is_none_or(|next| next > now),
-            "K13: {next:?} at {now:?}"
-        );
-        if spurious && !offered {
-            let after = self.machine.state();
+        self.note_events();
+        let next = self.both.poll_timeout();
+        assert!(next.is_none_or(|next| next > now), "K13: {next:?} at {now}");
+        if is_spurious && !is_offered {
+            let after = self.state();
             assert_eq!(after, before.0, "K13: nothing was due");
-            assert!(
-                next >= before.1,
-                "K10: brought forward from {before:?} to {next:?}"
-            );
+            // K10: a clock that is behind brings forward what was remembered of the future.
+            let is_brought_forward = next < before.1 && self.now == self.top;
+            assert!(!is_brought_forward, "from {before:?} to {next:?}");
         }
+    }
+
+    fn unsent_attempts(&self) -> u64 {
+        self.both.model.counts.unsent_attempts
     }
 
     fn ask_for_probe(&mut self) {
-        let decision = self.ledger.asked(self.now);
-        let probe = self.machine.poll_transmit(instant(self.now), &self.tcb());
-        assert!(probe.is_none(), "K3: a probe while busy");
-        self.note_events(decision);
+        let probe = self.both.transmit(micros(self.now), &self.tcb());
+        if probe.is_some() {
+            // Offered, and it does not leave.
+            self.ledger.offered(self.now, self.outstanding);
+        } else {
+            self.ledger.not_offered();
+        }
+        self.note_events();
     }
 
-    /// Those new options decide nothing; the next look does.
+    /// New options decide nothing; the next look does. They keep the count.
     fn reconfigure(&mut self, options: Options) {
-        let now = instant(self.now);
-        let told = self.told();
-        let state = self.machine.state();
-        self.machine.set_config(now, options.config());
-        assert_eq!(self.machine.config(), options.config(), "K8");
-        assert_eq!(self.machine.verdict(), None, "K8: nobody has looked");
-        assert_eq!(self.machine.state(), state, "K8: the count is kept");
-        self.ledger.reconfigured(self.now, options, told);
-        if state != State::Disabled {
-            self.ledger.assert_told(self.now, told, self.told());
+        let unanswered = self.unanswered();
+        let was_off = self.state() == State::Disabled;
+        self.both.set_config(micros(self.now), options.config());
+        assert_eq!(self.both.config(), options.config(), "K8");
+        assert_eq!(self.verdict(), None, "K8: nobody has looked");
+        assert_eq!(self.unanswered(), unanswered, "K8: the count is kept");
+        let is_off = self.state() == State::Disabled;
+        assert_eq!(is_off, was_off, "K8");
+        assert_eq!(self.both.poll_timeout().is_none(), is_off, "K8");
+        self.ledger.reconfigured(self.now, options);
+    }
+
+    fn state(&self) -> State {
+        self.both.machine.state()
+    }
+
+    fn unanswered(&self) -> u8 {
+        match self.state() {
+            State::Probing { unanswered } => unanswered,
+            _ => 0,
         }
     }
 
-    /// What the host was told about when to look next.
-    fn told(&self) -> Option<u64> {
-        let told = self.machine.poll_timeout()?.as_micros();
-        assert_eq!(told % TICK_MICROS, 0, "all that happens takes whole ticks");
-        Some(told / TICK_MICROS)
-    }
-
-    fn note_events(&mut self, decision: Option<Cause>) {
-        let mut cause = None;
-        while let Some(event) = self.machine.poll_event() {
+    fn note_events(&mut self) {
+        let mut is_given_up = false;
+        while let Some(event) = self.both.event() {
             if let Event::TimedOut(verdict) = event {
-                self.ledger.given_up(self.now, verdict);
-                cause = Some(verdict.cause);
+                self.ledger.given_up(self.now, self.outstanding, verdict);
+                is_given_up = true;
             }
         }
-        assert_eq!(cause, decision, "K5, K8, K9, K11: the verdict");
-        if cause.is_some() {
-            assert_eq!(self.machine.state(), State::TimedOut);
+        if is_given_up {
+            assert_eq!(self.state(), State::TimedOut);
             self.comes_to_rest();
         }
     }
@@ -457,18 +483,15 @@ impl World {
     fn comes_to_rest(&mut self) {
         self.outstanding = false;
         for later in [0, 1, self.ledger.options.detection(), 100] {
-            let now = instant(self.now + later);
+            let now = micros(self.now + later);
             for options in self.setting.others {
-                self.machine.set_config(now, options.config());
+                self.both.set_config(now, options.config());
             }
-            self.machine.handle_segment(now);
-            self.machine.handle_timeout(now, &self.tcb());
-            assert!(
-                self.machine.poll_transmit(now, &self.tcb()).is_none(),
-                "K14"
-            );
-            assert_eq!(self.machine.poll_event(), None, "K14: two verdicts");
-            assert_eq!(self.machine.poll_timeout(), None, "K14");
+            self.both.segment(now);
+            self.both.timeout(now, &self.tcb());
+            assert!(self.both.transmit(now, &self.tcb()).is_none(), "K14");
+            assert_eq!(self.both.event(), None, "K14: two verdicts");
+            assert_eq!(self.both.poll_timeout(), None, "K14");
         }
     }
 }
@@ -478,7 +501,7 @@ impl World {
     /// Nothing of the peer's arrives any more, nothing is outstanding, and the host is awake: the
     /// peer is given up within the detection time, whether probes can leave or not.
     pub(crate) fn gives_up_a_dead_peer(mut self, device_works: bool) {
-        if self.is_over() || self.outstanding || self.machine.state() == State::Disabled {
+        if self.is_over() || self.outstanding || self.state() == State::Disabled {
             return;
         }
         self.peer = Peer::Dead;
@@ -491,17 +514,58 @@ impl World {
         }
     }
 
-    /// Something is outstanding and sent again and again: the user timeout decides, and nothing
-    /// else does.
-    pub(crate) fn gives_up_by_the_user_timeout_alone(mut self) {
-        if self.is_over() || !self.outstanding || self.machine.state() == State::Disabled {
+    /// The same while the application sets its options again and again, whenever anything is due and
+    /// whenever nothing is. Other options that are as long put nothing off; longer ones, and then these
+    /// again, put the verdict off by one question at the most.
+    pub(crate) fn gives_up_whatever_is_set(mut self, longer: u64) {
+        let options = self.ledger.options;
+        if self.is_over() || self.state() == State::Disabled {
             return;
         }
         self.peer = Peer::Dead;
         self.device_works = true;
-        let user_timeout = self.ledger.options.user_timeout;
+        let once_more = if longer > 0 { options.interval } else { 0 };
+        let takes = match options.user_timeout {
+            None if self.outstanding => return,
+            Some(timeout) if self.outstanding => timeout + 2 * options.interval,
+            _ => options.detection(),
+        };
+        let limit = self.top + takes + once_more;
+        let others = Options {
+            interval: options.interval + longer,
+            ..options
+        };
+        let other = others.config().with_payload(ProbePayload::GarbageOctet);
+        while !self.is_over() {
+            assert!(self.now <= limit, "a dead peer is not given up: {self:?}");
+            for (options, config) in [(others, other), (options, options.config())] {
+                self.both.set_config(micros(self.now), config);
+                self.ledger.reconfigured(self.now, options);
+            }
+            if self.outstanding {
+                self.send();
+            }
+            self.serve_if_due();
+            self.now += 1;
+        }
+    }
+
+    /// Something is outstanding and sent again and again: the user timeout decides, and nothing
+    /// else does.
+    pub(crate) fn gives_up_by_the_user_timeout_alone(mut self) {
+        if self.is_over() || !self.outstanding || self.state() == State::Disabled {
+            return;
+        }
+        self.peer = Peer::Dead;
+        self.device_works = true;
+        let Options {
+            user_timeout,
+            interval,
+            ..
+        } = self.ledger.options;
         let limit = match user_timeout {
-            Some(timeout) => self.top + timeout,
+            // What asks when it strikes has an interval, and so has one more question after a late poll.
+            Some(timeout) => self.top + timeout + 2 * interval,
             None => self.top + 3 * self.ledger.options.detection(),
         };
         while self.now <= limit && !self.is_over() {
@@ -546,19 +610,42 @@ impl World {
     }
 }
 
-/// `text`, with moments counted from `oldest`; what is older is as old.
+/// What decides nothing, as the machine writes it.
+const COUNTERS: [&str; 6] = [
+    "late_polls: ",
+    "probes_sent: ",
+    "probes_answered: ",
+    "last_rtt: ",
+    "unsent_attempts: ",
+    "verdicts: ",
+];
+
+/// `text`, without the value of `field`.
+fn without(text: &str, field: &str) -> String {
+    let (before, value) = text.split_once(field).expect(field);
+    let end = value.find([',', '}']).unwrap();
+    format!("{before}{}", &value[end..])
+}
+
+/// `text`, with moments counted from `oldest`; what is older is as old. Nothing but a moment is as
+/// large a number as the beginning.
 fn relative(text: &str, oldest: u64) -> String {
-    // However a moment is written.
-    let moment = format!("{:?}", instant(0));
-    let (before, after) = moment.split_once('0').unwrap();
-    let mut pieces = text.split(before);
-    let mut relative = pieces.next().unwrap().to_owned();
-    for piece in pieces {
-        let (micros, rest) = piece.split_once(after).unwrap();
-        let micros: u64 = micros.parse().unwrap();
-        let since = micros.saturating_sub(oldest * TICK_MICROS);
-        relative.push_str(&since.to_string());
-        relative.push_str(rest);
+    let is_digit = |c: char| c.is_ascii_digit();
+    let mut relative = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(is_digit) {
+        let (before, number) = rest.split_at(start);
+        let end = number.find(|c| !is_digit(c)).unwrap_or(number.len());
+        let (number, after) = number.split_at(end);
+        relative.push_str(before);
+        match number.parse::<u64>() {
+            Ok(micros) if micros >= START / 2 * TICK_MICROS => {
+                let since = micros.saturating_sub(oldest * TICK_MICROS);
+                relative.push_str(&since.to_string());
+            }
+            _ => relative.push_str(number),
+        }
+        rest = after;
     }
-    relative
+    relative + rest
 }

@@ -7,6 +7,7 @@
     reason = "a model that goes wrong fails, and that is all it has to do"
 )]
 
+pub(crate) mod both;
 pub(crate) mod operation;
 pub(crate) mod pair;
 mod rules;

@@ -20,6 +20,9 @@ pub(crate) enum Operation {
     Segment,
     Sent,
     Blocked,
+    HopAsked,
+    HopAnswered,
+    Unreachable,
     Connection(Connection),
     Timeout,
     Transmit(Leaves),
@@ -63,7 +66,8 @@ pub(crate) enum Span {
     Micros(u16),
     Millis(u16),
     Hours(u16),
-    /// What is left of `i64::MAX` microseconds after so many halvings.
+    /// What is left of `u32::MAX` milliseconds, the longest that a configuration takes, after so many
+    /// halvings.
     Halved(u8),
 }
 
@@ -101,7 +105,7 @@ impl Span {
             Self::Micros(micros) => u64::from(micros),
             Self::Millis(millis) => u64::from(millis) * 1_000,
             Self::Hours(hours) => u64::from(hours) * 3_600_000_000,
-            Self::Halved(times) => i64::MAX.unsigned_abs() >> (times % 64),
+            Self::Halved(times) => (u64::from(u32::MAX) * 1_000) >> (times % 64),
         }
     }
 

@@ -1,11 +1,12 @@
-//! The machine and its model side by side: the same is done to both, and both have to say the same.
+//! The machine and its model side by side, with a clock, a connection, and probes that leave or not.
 
 use std::time::Duration;
 
-use tcp_keepalive::{Config, KeepAlive, Probe, SeqNumber, Stats, Tcb};
+use tcp_keepalive::{Config, Probe, SeqNumber, Tcb};
 
+use super::both::Both;
 use super::operation::{Leaves, Move, Operation, with_count};
-use super::rules::{Counts, Model, Segment, instant};
+use super::rules::Learned;
 
 const START: u64 = 1_000_000_000;
 const START_CONFIG: Config = match Config::new(Duration::from_secs(10), Duration::from_secs(2), 3) {
@@ -15,8 +16,7 @@ const START_CONFIG: Config = match Config::new(Duration::from_secs(10), Duration
 
 #[derive(Debug)]
 pub(crate) struct Pair {
-    machine: KeepAlive,
-    model: Model,
+    both: Both,
     now: u64,
     tcb: Tcb,
     /// A probe that was offered and is neither sent nor dropped.
@@ -26,8 +26,7 @@ pub(crate) struct Pair {
 impl Pair {
     pub(crate) fn new() -> Self {
         Self {
-            machine: KeepAlive::new(START_CONFIG),
-            model: Model::new(START_CONFIG),
+            both: Both::new(START_CONFIG),
             now: START,
             tcb: Tcb {
                 snd_una: SeqNumber(0),
@@ -47,109 +46,72 @@ impl Pair {
     ///
     /// If they differ.
     pub(crate) fn apply(&mut self, operation: &Operation) {
-        let now = self.now;
-        let at = instant(now);
+        let Self { both, now, .. } = self;
+        let now = *now;
         match operation {
-            Operation::Enable => {
-                self.machine.enable(at);
-                self.model.enable(now);
-            }
-            Operation::Disable => {
-                self.machine.disable();
-                self.model.disable();
-            }
-            Operation::Reset => {
-                self.machine.reset();
-                self.model.reset();
-            }
+            Operation::Enable => both.enable(now),
+            Operation::Disable => both.disable(),
+            Operation::Reset => both.reset(),
             Operation::Configure(settings) => self.configure(settings.config()),
-            Operation::ConfigureAgain => self.configure(Some(self.model.config)),
+            Operation::ConfigureAgain => self.configure(Some(self.both.config())),
             Operation::ConfigureCount(count) => {
-                self.configure(with_count(self.model.config, *count));
+                self.configure(with_count(self.both.config(), *count));
             }
-            Operation::Segment => {
-                self.machine.handle_segment(at);
-                self.model.segment(now);
-            }
-            Operation::Sent => {
-                self.machine.handle_sent(at);
-                self.model.sent(now);
-            }
-            Operation::Blocked => {
-                self.machine.handle_blocked(at);
-                self.model.blocked(now);
-            }
+            Operation::Segment => both.segment(now),
+            Operation::Sent => both.sent(now),
+            Operation::Blocked => both.blocked(now),
+            Operation::HopAsked => both.learn(Learned::HopAsked),
+            Operation::HopAnswered => both.learn(Learned::HopAnswered),
+            Operation::Unreachable => both.learn(Learned::Unreachable),
             Operation::Connection(connection) => self.tcb = connection.tcb(),
-            Operation::Timeout => self.timeout(),
+            Operation::Timeout => both.timeout(now, &self.tcb),
             Operation::Transmit(leaves) => self.transmit(*leaves),
             Operation::LeavesLate => {
                 if let Some(probe) = self.kept.take() {
-                    self.transmitted(probe);
+                    both.transmitted(now, probe);
                 }
             }
             Operation::Event => {
-                self.event();
+                both.event();
             }
             Operation::Poll(leaves) => self.poll(*leaves),
             Operation::Clock(to) => self.now = self.moved(to),
         }
-        self.compare();
     }
 
     fn configure(&mut self, config: Option<Config>) {
         if let Some(config) = config {
-            self.machine.set_config(instant(self.now), config);
-            self.model.set_config(self.now, config);
+            self.both.set_config(self.now, config);
         }
     }
 
-    fn timeout(&mut self) {
-        self.machine.handle_timeout(instant(self.now), &self.tcb);
-        self.model.timeout(self.now, &self.tcb);
-    }
-
     fn transmit(&mut self, leaves: Leaves) {
-        let offered = self.machine.poll_transmit(instant(self.now), &self.tcb);
-        let expected = self.model.transmit(self.now, &self.tcb);
-        assert_eq!(offered.as_ref().map(segment), expected);
-        match (offered, leaves) {
+        match (self.both.transmit(self.now, &self.tcb), leaves) {
             (None, _) | (Some(_), Leaves::Never) => {}
-            (Some(probe), Leaves::Now) => self.transmitted(probe),
+            (Some(probe), Leaves::Now) => self.both.transmitted(self.now, probe),
             (Some(probe), Leaves::Later) => self.kept = Some(probe),
         }
     }
 
-    fn transmitted(&mut self, probe: Probe) {
-        self.machine.handle_transmitted(instant(self.now), probe);
-        self.model.transmitted(self.now);
-    }
-
-    /// Whether there was one.
-    fn event(&mut self) -> bool {
-        let event = self.machine.poll_event();
-        assert_eq!(event, self.model.event());
-        event.is_some()
-    }
-
     fn poll(&mut self, leaves: Leaves) {
-        self.timeout();
+        self.both.timeout(self.now, &self.tcb);
         self.transmit(leaves);
-        while self.event() {}
+        while self.both.event().is_some() {}
         // K13; at the end of time there is no future.
-        let next = self.machine.poll_timeout();
+        let next = self.both.poll_timeout();
         assert!(
-            next.is_none_or(|next| next > instant(self.now) || self.now == u64::MAX),
+            next.is_none_or(|next| next > self.now || self.now == u64::MAX),
             "K13: {next:?} at {}",
             self.now
         );
     }
 
     fn moved(&self, to: &Move) -> u64 {
-        let due = self.model.poll_timeout().unwrap_or(self.now);
+        let due = self.both.poll_timeout().unwrap_or(self.now);
         match *to {
             Move::ToDue(micros) => due.saturating_add_signed(i64::from(micros)),
             Move::PastDue(intervals, micros) => {
-                let interval = self.model.config.interval() * u32::from(intervals);
+                let interval = self.both.config().interval() * u32::from(intervals);
                 let past = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
                 due.saturating_add(past)
                     .saturating_add_signed(i64::from(micros))
@@ -159,48 +121,5 @@ impl Pair {
             Move::To(moment) => moment,
             Move::NearTheEnd(micros) => u64::MAX - u64::from(micros),
         }
-    }
-
-    fn compare(&self) {
-        let Self { machine, model, .. } = self;
-        assert_eq!(machine.state(), model.state());
-        assert_eq!(machine.poll_timeout(), model.poll_timeout().map(instant));
-        assert_eq!(machine.verdict(), model.verdict());
-        assert_eq!(machine.last_heard(), model.heard.map(instant));
-        assert_eq!(machine.config(), model.config);
-        compare_counts(machine.stats(), model.counts);
-    }
-}
-
-fn compare_counts(stats: Stats, counts: Counts) {
-    let Stats {
-        probes_sent,
-        probes_answered,
-        unsent_attempts,
-        verdicts,
-        late_polls,
-        last_rtt,
-        ..
-    } = stats;
-    assert_eq!(
-        [
-            probes_sent,
-            probes_answered,
-            unsent_attempts,
-            verdicts,
-            late_polls
-        ],
-        counts.saturated()
-    );
-    assert_eq!(last_rtt, counts.last_rtt.map(Duration::from_micros));
-}
-
-fn segment(probe: &Probe) -> Segment {
-    Segment {
-        seq: probe.seq().0,
-        ack: probe.ack().0,
-        window: probe.window(),
-        timestamps: probe.timestamps(),
-        payload: probe.payload().to_vec(),
     }
 }

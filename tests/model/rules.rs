@@ -1,18 +1,16 @@
-//! The rules K1 to K16, each written down as it is worded: nothing is put off, packed or shared.
+//! The rules K1 to K20, each written down as it is worded: nothing is put off, packed or shared.
 //!
-//! Times are microseconds, what happened is kept in lists, and the moment at which something falls
-//! due is worked out where it is decided and then stored. Where the wording leaves a choice, the
-//! model takes the one that the documentation of `KeepAlive` names, and a comment starting with
-//! "Choice" says so.
+//! Times are microseconds, and what happened is kept as it happened: when the peer was heard, what
+//! was asked and when, what is known of the way. Where the wording leaves a choice, the model takes
+//! the one that the documentation of `KeepAlive` names, and a comment starting with "Choice" says so.
 
 use std::time::Duration;
 
-use tcp_keepalive::{Cause, Config, Event, Instant, ProbePayload, State, Tcb, Verdict};
+use tcp_keepalive::{Cause, Config, Event, FailedAt, Instant, ProbePayload, State, Tcb, Verdict};
 
 const RETRY: u64 = 500_000;
 
 /// What the machine should be.
-#[expect(clippy::struct_excessive_bools, reason = "each says something else")]
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) config: Config,
@@ -21,43 +19,57 @@ pub(crate) struct Model {
     pub(crate) heard: Option<u64>,
     /// Since when there has been silence: since `heard`, or since enabling.
     silent_since: u64,
+    round: Round,
     waiting: Waiting,
-    /// All attempts since the peer was last heard.
-    attempts: Vec<Attempt>,
-    /// `Suspect` was reported in this round of silence.
-    suspected: bool,
-    /// A verdict was put off in this round of silence, because it fell due in a gap.
-    spared: bool,
-    /// Something fell due in a gap, under options that are not in force any more, and the peer was
-    /// neither heard nor asked since.
-    missed: bool,
-    /// Since when the peer has owed us an answer.
-    owes_since: Option<u64>,
-    /// We know already that something is outstanding or queued.
-    known_busy: bool,
     /// What was not reported yet, oldest first.
     events: Vec<Event>,
+}
+
+/// What happened since the peer was last heard.
+#[derive(Clone, Debug, Default)]
+struct Round {
+    attempts: Vec<Attempt>,
+    /// When a question last left that a user timeout may take for its own.
+    asked: Option<u64>,
+    /// `Suspect` was reported.
+    suspected: bool,
+    /// A verdict was put to one more question already.
+    spared: bool,
+    way: Vec<Learned>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Waiting {
     Disabled,
-    /// For the silence to last until then.
+    /// For the silence to last for `idle`, and until then at least.
     Silence {
-        until: u64,
+        not_before: u64,
+        /// The peer was heard, and nothing happened since.
+        is_settled: bool,
     },
-    /// For a probe to leave: wanted since, given up then, and to be offered again then.
+    /// K3: for `idle` to pass once more.
+    PutOff {
+        since: u64,
+    },
+    /// K11: for the answer to what was sent, or could not be, since then.
+    Owing {
+        since: u64,
+    },
+    /// For a poll that offers the question, which was wanted since then.
+    Wanted {
+        since: u64,
+        whose: Cause,
+    },
+    /// For a question to leave: first offered and last offered.
     Leaving {
         since: u64,
-        until: u64,
-        again: u64,
-        offered: bool,
+        last: u64,
+        whose: Cause,
     },
-    /// For the answer to the probe that left then.
+    /// For the answer to the question that left then.
     Answer {
         left: u64,
-        until: u64,
-        measured: bool,
+        whose: Cause,
     },
     Over(Verdict),
 }
@@ -66,6 +78,14 @@ enum Waiting {
 enum Attempt {
     Unanswered,
     Unsent,
+}
+
+/// K20: what can be learned of the way to the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learned {
+    HopAsked,
+    HopAnswered,
+    Unreachable,
 }
 
 /// K16, without an end to counting: it is the comparison that saturates.
@@ -97,258 +117,233 @@ impl Model {
             counts: Counts::default(),
             heard: None,
             silent_since: 0,
+            round: Round::default(),
             waiting: Waiting::Disabled,
-            attempts: Vec::new(),
-            suspected: false,
-            spared: false,
-            missed: false,
-            owes_since: None,
-            known_busy: false,
             events: Vec::new(),
         }
     }
 
-    /// K2: "enabling late gives `max(now, last_heard + idle)`".
+    /// "The first probe falls due at `max(now, last_heard + idle)`; if nothing was heard yet, `now`
+    /// stands in for `last_heard`."
     pub(crate) fn enable(&mut self, now: u64) {
-        if !matches!(self.waiting, Waiting::Disabled) {
-            return;
+        if matches!(self.waiting, Waiting::Disabled) {
+            self.silent_since = self.heard.unwrap_or(now);
+            self.waiting = Waiting::Silence {
+                not_before: now,
+                is_settled: false,
+            };
         }
-        // Choice: if nothing was heard, enabling stands in for it.
-        self.silent_since = self.heard.unwrap_or(now);
-        let until = now.max(self.end_of_idle());
-        self.waiting = Waiting::Silence { until };
     }
 
-    /// K1: "disable acts at once".
+    /// K1: "disabling acts at once". "What happened before can still be read."
     pub(crate) fn disable(&mut self) {
-        if matches!(self.waiting, Waiting::Over(_)) {
-            // K14: final.
-            return;
+        if !self.is_over() {
+            self.waiting = Waiting::Disabled;
+            self.round = Round::default();
         }
-        self.waiting = Waiting::Disabled;
-        self.end_round();
-        self.missed = false;
-        self.owes_since = None;
-        self.known_busy = false;
     }
 
-    /// K14: "the config survives the reset, the state does not".
+    /// "Off, nothing heard, nothing to report. The configuration and the counters stay."
     pub(crate) fn reset(&mut self) {
-        // Choice: the counters survive too.
         let counts = self.counts;
         *self = Self::new(self.config);
         self.counts = counts;
     }
 
-    /// K8.
+    /// K8: "an armed machine waits until `max(now, last_heard + idle)`, a probing one keeps its count
+    /// and waits until the last attempt is one new interval old."
     pub(crate) fn set_config(&mut self, now: u64, config: Config) {
+        // "An equal configuration changes nothing."
         if config == self.config {
             return;
         }
-        // K9: what was missed under the old options stays missed, whatever options are set after
-        // these, until the peer is heard or asked.
-        self.missed |= self.poll_timeout().is_some_and(|due| self.is_gap(now, due));
+        let before = self.due();
+        let was_missed = before.is_some_and(|due| self.is_late(now, due));
         self.config = config;
-        let interval = self.interval();
-        match &mut self.waiting {
-            Waiting::Disabled | Waiting::Over(_) => {}
+        if config.user_timeout().is_none() && self.is_waiting_by_user_timeout() {
+            // There is no user timeout any more: neither a clock that runs nor a question of its own.
             // Choice: probing that made way for data waits for silence as if it were armed.
-            Waiting::Silence { until } => {
-                let end_of_idle = self.silent_since.saturating_add(micros(config.idle()));
-                *until = now.max(end_of_idle);
-            }
-            // Choice: what the new options make due in the past is due now. The attempt is taken
-            // to be just one interval old, whatever options are set after these.
-            Waiting::Leaving {
-                since,
-                until,
-                again,
-                ..
-            } => {
-                let earliest = now.saturating_sub(interval);
-                if earliest > *since {
-                    *again = again.saturating_add(earliest - *since);
-                    *since = earliest;
-                }
-                *until = since.saturating_add(interval);
-            }
-            Waiting::Answer {
-                left,
-                until,
-                measured,
-            } => {
-                let earliest = now.saturating_sub(interval);
-                if earliest > *left {
-                    *left = earliest;
-                    *measured = false;
-                }
-                *until = left.saturating_add(interval);
-            }
+            self.waiting = Waiting::Silence {
+                not_before: now,
+                is_settled: false,
+            };
+            return;
         }
-        if let (Some(owes_since), Some(timeout)) = (&mut self.owes_since, config.user_timeout()) {
-            *owes_since = (*owes_since).max(now.saturating_sub(micros(timeout)));
-        }
-        if self.missed && !self.spared {
-            self.spare(now);
+        match self.waiting {
+            Waiting::Disabled | Waiting::Wanted { .. } | Waiting::Over(_) => {}
+            Waiting::Silence { is_settled, .. } => {
+                self.waiting = Waiting::Silence {
+                    not_before: now,
+                    is_settled,
+                };
+            }
+            Waiting::PutOff { .. } => {
+                self.waiting = Waiting::Silence {
+                    not_before: now,
+                    is_settled: false,
+                };
+            }
+            // What was due as early before is not due by the new configuration.
+            _ if self.due() >= before => {}
+            Waiting::Owing { .. } => self.ask_before_deciding(now, Cause::UserTimeout, was_missed),
+            Waiting::Leaving { whose, .. } | Waiting::Answer { whose, .. } => {
+                self.ask_before_deciding(now, whose, was_missed);
+            }
         }
     }
 
-    /// K9: what would decide now, or what it is to be decided by, was missed. "One more probe is sent
-    /// first, once per round of silence".
-    fn spare(&mut self, now: u64) {
-        let has_struck = self.struck().is_some_and(|struck| struck <= now);
-        let is_attempt_over = match self.waiting {
-            Waiting::Disabled | Waiting::Over(_) | Waiting::Silence { .. } => false,
-            // Choice: a probe that waits to leave has its whole interval again.
-            Waiting::Leaving { until, .. } => until <= now,
-            Waiting::Answer { until, .. } => {
-                until <= now && self.attempts.len() >= usize::from(self.config.count())
-            }
-        };
-        if !has_struck && !is_attempt_over {
-            return;
-        }
-        self.spared = true;
-        self.counts.late_polls += 1;
-        if has_struck {
-            self.owes_since = None;
-        }
-        if is_attempt_over {
-            self.want(now);
+    /// "A verdict that the new configuration makes due at once is put to one more probe first, once in
+    /// a round of silence." Choice: what is due is due, whether the connection is busy or not.
+    /// What was missed by the configuration before is missed.
+    fn ask_before_deciding(&mut self, now: u64, whose: Cause, was_missed: bool) {
+        let is_due = self.due().is_some_and(|due| due <= now);
+        if is_due && self.decides() && !self.round.spared {
+            self.counts.late_polls += u64::from(was_missed);
+            self.round.spared = true;
+            self.want(now, whose);
         }
     }
 
     /// K2, K7: an acceptable segment arrived.
     pub(crate) fn segment(&mut self, now: u64) {
-        if matches!(self.waiting, Waiting::Over(_)) {
+        if self.is_over() {
             return;
         }
-        // K10: a clock that stepped back does not make the last segment an older one. Choice: nor one
-        // from before the silence began.
-        let heard = now.max(self.silent_since);
-        self.heard = Some(heard);
-        self.silent_since = heard;
-        self.missed = false;
-        self.owes_since = None;
+        self.heard = Some(now);
+        self.silent_since = now;
         let unanswered = self.unanswered();
         if unanswered > 0 {
             self.counts.probes_answered += 1;
         }
-        let end_of_idle = self.end_of_idle();
-        match &mut self.waiting {
-            Waiting::Disabled | Waiting::Over(_) => {}
-            Waiting::Silence { until } => *until = (*until).max(end_of_idle),
-            Waiting::Leaving { .. } => self.waiting = Waiting::Silence { until: end_of_idle },
-            Waiting::Answer { left, measured, .. } => {
-                // Choice: measured when one probe alone was unanswered, and up to 71 minutes.
-                if *measured && unanswered == 1 {
-                    let longest = u64::from(u32::MAX - 1);
-                    self.counts.last_rtt = Some(now.saturating_sub(*left).min(longest));
-                }
-                self.waiting = Waiting::Silence { until: end_of_idle };
-            }
+        // "Measured when one probe alone was unanswered", "to the microsecond, up to 71 minutes".
+        // Choice: and nothing came between that probe and the answer.
+        if let Waiting::Answer { left, .. } = self.waiting
+            && unanswered == 1
+        {
+            let longest = u64::from(u32::MAX - 1);
+            self.counts.last_rtt = Some(now.saturating_sub(left).min(longest));
         }
-        if self.suspected {
+        if self.round.suspected {
             self.report(Event::Recovered { unanswered });
         }
-        self.end_round();
-    }
-
-    /// K11: "the peer owes an answer from the first segment we sent after last hearing from it".
-    pub(crate) fn sent(&mut self, now: u64) {
-        if self.is_idle() {
-            return;
-        }
-        match self.struck() {
-            None if self.owes_since.is_some() => {}
-            None => self.owes_since = Some(now),
-            // K9, and a choice: the stack asks again on waking, before anyone has decided.
-            Some(struck) if self.is_gap(now, struck) && !self.spared => {
-                self.counts.late_polls += 1;
-                self.spared = true;
-                self.owes_since = Some(now);
+        self.round = Round::default();
+        match &mut self.waiting {
+            // K15: where there is nothing else to do, a segment is a stamp.
+            Waiting::Disabled
+            | Waiting::Silence {
+                is_settled: true, ..
+            } => {}
+            waiting => {
+                *waiting = Waiting::Silence {
+                    not_before: now,
+                    is_settled: true,
+                }
             }
-            Some(_) => {}
         }
-        self.known_busy = true;
     }
 
-    /// K11: "or, if nothing could leave, from the moment we became busy".
-    pub(crate) fn blocked(&mut self, now: u64) {
-        if self.is_idle() {
-            return;
+    /// K11: "its clock starts with the first segment that asks for an answer after the peer was last
+    /// heard."
+    pub(crate) fn sent(&mut self, now: u64) {
+        if self.owes(now)
+            && let Some(strikes) = self.strikes()
+            && now < strikes
+        {
+            self.round.asked = Some(now);
         }
-        self.owes_since = Some(self.owes_since.unwrap_or(now));
-        self.known_busy = true;
+    }
+
+    /// "The user timeout runs from here too."
+    pub(crate) fn blocked(&mut self, now: u64) {
+        self.owes(now);
+    }
+
+    /// K20.
+    pub(crate) fn learn(&mut self, learned: Learned) {
+        let way = &self.round.way;
+        // An answer is to a question of ours.
+        let is_news = learned != Learned::HopAnswered || way.contains(&Learned::HopAsked);
+        if is_news && !self.is_over() {
+            self.round.way.push(learned);
+            if let Waiting::Silence { is_settled, .. } = &mut self.waiting {
+                *is_settled = false;
+            }
+        }
     }
 
     /// Time has passed.
     pub(crate) fn timeout(&mut self, now: u64, tcb: &Tcb) {
-        if self.is_idle() {
+        if self.is_over() {
             return;
         }
-        if is_busy(tcb) {
-            self.look_while_busy(now);
-            return;
+        self.forget_the_future(now);
+        let is_busy = !is_quiet(tcb);
+        if let Waiting::Owing { since } = self.waiting
+            && !is_busy
+        {
+            // Choice: it is a look that ends what is owed without an answer, not the passing of time.
+            self.waiting = Waiting::Silence {
+                not_before: since,
+                is_settled: false,
+            };
         }
-        self.known_busy = false;
-        self.owes_since = None;
+        self.give_way(now, is_busy);
+        let Some(due) = self.due().filter(|due| *due <= now) else {
+            return;
+        };
         match self.waiting {
-            Waiting::Disabled | Waiting::Over(_) => {}
-            // Choice: a probe that was never offered could not leave, and is wanted from now on.
-            Waiting::Silence { until }
-            | Waiting::Leaving {
-                until,
-                offered: false,
+            Waiting::Disabled | Waiting::Wanted { .. } | Waiting::Over(_) => {}
+            Waiting::Silence { .. } | Waiting::PutOff { .. } => {
+                if !is_busy {
+                    self.count_if_late(now, due);
+                    self.want(now, Cause::KeepAlive);
+                } else if self.config.user_timeout().is_some() {
+                    // K11. Choice: nothing that asks was seen to leave, so it could not.
+                    self.waiting = Waiting::Owing { since: now };
+                } else {
+                    // K3: "due while busy, it is put off by `idle`".
+                    self.waiting = Waiting::PutOff { since: now };
+                }
+            }
+            Waiting::Owing { .. } => {
+                if self.has_asked_lately() {
+                    self.fail(now, due, Cause::UserTimeout);
+                } else {
+                    self.count_if_late(now, due);
+                    self.want(now, Cause::UserTimeout);
+                }
+            }
+            Waiting::Answer {
+                whose: Cause::KeepAlive,
                 ..
-            } => {
-                if now >= until {
-                    self.count_if_late(now, until);
-                    self.want(now);
-                }
+            } if is_busy => {
+                // K3: the next probe is due while busy.
+                self.suspect();
+                self.waiting = Waiting::PutOff { since: now };
             }
-            Waiting::Leaving { until, .. } => {
-                if now >= until {
-                    // K4: "an interval that passes entirely without it leaving is one unsent
-                    // attempt".
-                    self.attempts.push(Attempt::Unsent);
-                    self.counts.unsent_attempts += 1;
-                    self.fail(now, until);
-                }
-            }
-            Waiting::Answer { until, .. } => {
-                if now >= until {
-                    self.fail(now, until);
-                }
+            Waiting::Leaving { whose, .. } | Waiting::Answer { whose, .. } => {
+                self.fail(now, due, whose);
             }
         }
     }
 
-    /// K3, K4: the probe to send now.
+    /// K3, K4, K11: the probe to send now.
     pub(crate) fn transmit(&mut self, now: u64, tcb: &Tcb) -> Option<Segment> {
-        let Waiting::Leaving { since, until, .. } = self.waiting else {
-            return None;
-        };
-        if is_busy(tcb) {
-            self.look_while_busy(now);
-            return None;
-        }
-        // K4: "every 500 ms". Choice: counted from when it was wanted, and for 68 years
-        // only.
-        let periods = now.saturating_sub(since) / RETRY + 1;
-        let again = if periods < u64::from(u32::MAX) {
-            since.saturating_add(periods.saturating_mul(RETRY))
-        } else {
-            u64::MAX
+        self.give_way(now, !is_quiet(tcb));
+        let (since, whose) = match self.waiting {
+            Waiting::Wanted { whose, .. } => (now, whose),
+            Waiting::Leaving { since, whose, .. } => (since, whose),
+            _ => return None,
         };
         self.waiting = Waiting::Leaving {
             since,
-            until,
-            again,
-            offered: true,
+            last: now,
+            whose,
         };
+        // Choice: the question before this one is over.
+        self.round.asked = None;
         Some(Segment {
-            seq: tcb.snd_nxt.0.wrapping_sub(1),
+            seq: tcb.snd_una.0.wrapping_sub(1),
             ack: tcb.rcv_nxt.0,
             window: tcb.rcv_wnd,
             timestamps: tcb.timestamps,
@@ -359,18 +354,14 @@ impl Model {
         })
     }
 
-    /// K4: "a probe counts when it has left the device".
+    /// K4: "a probe counts once it has left".
     pub(crate) fn transmitted(&mut self, now: u64) {
         self.counts.probes_sent += 1;
         // Choice: one that is no longer wanted was sent, and counts for nothing else.
-        if let Waiting::Leaving { .. } = self.waiting {
-            self.attempts.push(Attempt::Unanswered);
-            self.missed = false;
-            self.waiting = Waiting::Answer {
-                left: now,
-                until: now.saturating_add(self.interval()),
-                measured: true,
-            };
+        if let Waiting::Wanted { whose, .. } | Waiting::Leaving { whose, .. } = self.waiting {
+            self.round.attempts.push(Attempt::Unanswered);
+            self.round.asked = Some(now);
+            self.waiting = Waiting::Answer { left: now, whose };
         }
     }
 
@@ -383,23 +374,30 @@ impl Model {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<u64> {
-        let due = match self.waiting {
-            Waiting::Disabled | Waiting::Over(_) => return None,
-            Waiting::Silence { until } | Waiting::Answer { until, .. } => until,
-            Waiting::Leaving { until, again, .. } => until.min(again),
-        };
-        Some(self.struck().map_or(due, |struck| struck.min(due)))
+        let due = self.due()?;
+        Some(match self.waiting {
+            // K4: "within 500 ms".
+            Waiting::Leaving { last, .. } => due.min(last.saturating_add(RETRY)),
+            _ => due,
+        })
     }
 
     pub(crate) fn state(&self) -> State {
+        let probing = State::Probing {
+            unanswered: self.unanswered(),
+        };
         match self.waiting {
             Waiting::Disabled => State::Disabled,
             Waiting::Over(_) => State::TimedOut,
-            Waiting::Silence { .. } if self.attempts.is_empty() => State::Armed,
-            // Choice: probing that made way for data is still probing, its count stands.
-            _ => State::Probing {
-                unanswered: self.unanswered(),
-            },
+            Waiting::Wanted { .. } | Waiting::Leaving { .. } | Waiting::Answer { .. } => probing,
+            Waiting::Silence { .. } | Waiting::PutOff { .. } | Waiting::Owing { .. } => {
+                if self.round.attempts.is_empty() {
+                    State::Armed
+                } else {
+                    // Choice: probing that made way for data is still probing, its count stands.
+                    probing
+                }
+            }
         }
     }
 
@@ -410,72 +408,153 @@ impl Model {
         }
     }
 
-    /// K3: "due while busy: look again after `idle`, count nothing"; K11.
-    fn look_while_busy(&mut self, now: u64) {
-        if !self.known_busy {
-            // Choice: had anything left, we would know. So it could not.
-            self.blocked(now);
-        }
-        if let Some(struck) = self.struck()
-            && now >= struck
-        {
-            self.count_if_late(now, struck);
-            if self.is_gap(now, struck) && !self.spared {
-                // K9. Choice: nothing of ours may leave, so the next segment of the stack's is
-                // the one more probe.
-                self.spared = true;
-                self.owes_since = None;
-            } else {
-                self.give_up(now, Cause::UserTimeout);
-                return;
+    /// K10: "no remembered moment lies in the future: one that does becomes `now`."
+    fn forget_the_future(&mut self, now: u64) {
+        self.silent_since = self.silent_since.min(now);
+        self.heard = self.heard.map(|heard| heard.min(now));
+        self.round.asked = self.round.asked.map(|asked| asked.min(now));
+        match &mut self.waiting {
+            Waiting::Disabled | Waiting::Over(_) => {}
+            Waiting::Silence { not_before, .. } => *not_before = now.min(*not_before),
+            Waiting::PutOff { since }
+            | Waiting::Owing { since }
+            | Waiting::Wanted { since, .. } => {
+                *since = now.min(*since);
             }
-        }
-        let put_off = match self.waiting {
-            Waiting::Disabled | Waiting::Over(_) => false,
-            Waiting::Leaving { .. } => true,
-            Waiting::Silence { until } => now >= until,
-            Waiting::Answer { until, .. } => {
-                if now >= until {
-                    self.suspect();
-                }
-                now >= until
+            Waiting::Leaving { since, last, .. } => {
+                *since = now.min(*since);
+                *last = now.min(*last);
             }
-        };
-        if put_off {
-            // K2 holds too, for a clock that is behind the last segment.
-            let until = now.max(self.silent_since).saturating_add(self.idle());
-            self.waiting = Waiting::Silence { until };
+            Waiting::Answer { left, .. } => *left = now.min(*left),
         }
     }
 
-    /// K5: an attempt that should have led to an answer by `due` did not.
-    fn fail(&mut self, now: u64, due: u64) {
+    /// K3: "a probe is offered only while nothing is outstanding or queued". K11: the question of a
+    /// user timeout is asked only while something is. What is not asked is put off by `idle`.
+    fn give_way(&mut self, now: u64, is_busy: bool) {
+        let is_in_the_way = match self.waiting {
+            Waiting::Wanted { whose, .. } | Waiting::Leaving { whose, .. } => {
+                is_busy != (whose == Cause::UserTimeout)
+            }
+            Waiting::Answer { whose, .. } => whose == Cause::UserTimeout && !is_busy,
+            _ => false,
+        };
+        if is_in_the_way {
+            self.waiting = Waiting::PutOff { since: now };
+        }
+    }
+
+    /// K11: the peer owes an answer from now on, unless it does already. Whether its clock runs, and has
+    /// not struck yet.
+    fn owes(&mut self, now: u64) -> bool {
+        if self.config.user_timeout().is_none() {
+            return false;
+        }
+        match self.waiting {
+            Waiting::Disabled | Waiting::Over(_) => false,
+            // "What leaves after the strike puts nothing off."
+            Waiting::Wanted { whose, .. }
+            | Waiting::Leaving { whose, .. }
+            | Waiting::Answer { whose, .. }
+                if whose == Cause::UserTimeout =>
+            {
+                false
+            }
+            Waiting::Owing { .. } => true,
+            _ => {
+                self.waiting = Waiting::Owing { since: now };
+                true
+            }
+        }
+    }
+
+    /// When the user timeout strikes.
+    fn strikes(&self) -> Option<u64> {
+        match self.waiting {
+            Waiting::Owing { since } => {
+                Some(since.saturating_add(micros(self.config.user_timeout()?)))
+            }
+            _ => None,
+        }
+    }
+
+    /// K11: something that asks has left within the last interval before the user timeout strikes.
+    fn has_asked_lately(&self) -> bool {
+        match (self.round.asked, self.strikes()) {
+            (Some(asked), Some(strikes)) => asked.saturating_add(self.interval()) > strikes,
+            _ => false,
+        }
+    }
+
+    /// When what is waited for is over, if nothing happens before.
+    fn due(&self) -> Option<u64> {
+        let interval = self.interval();
+        let idle = micros(self.config.idle());
+        Some(match self.waiting {
+            Waiting::Disabled | Waiting::Over(_) => return None,
+            // K2.
+            Waiting::Silence { not_before, .. } => {
+                not_before.max(self.silent_since.saturating_add(idle))
+            }
+            // K3.
+            Waiting::PutOff { since } => since.saturating_add(idle),
+            Waiting::Owing { .. } => match self.round.asked {
+                Some(asked) if self.has_asked_lately() => asked.saturating_add(interval),
+                _ => self.strikes()?,
+            },
+            Waiting::Wanted { since, .. } => since,
+            Waiting::Leaving { since, .. } => since.saturating_add(interval),
+            Waiting::Answer { left, .. } => left.saturating_add(interval),
+        })
+    }
+
+    /// If what is waited for does not come, there is a verdict.
+    fn decides(&self) -> bool {
+        let attempts = self.round.attempts.len();
+        let count = usize::from(self.config.count());
+        match self.waiting {
+            Waiting::Leaving {
+                whose: Cause::KeepAlive,
+                ..
+            } => attempts + 1 >= count,
+            Waiting::Answer {
+                whose: Cause::KeepAlive,
+                ..
+            } => attempts >= count,
+            Waiting::Owing { .. } | Waiting::Leaving { .. } | Waiting::Answer { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// K5, K9, K11: what should have led to an answer by `due` did not.
+    fn fail(&mut self, now: u64, due: u64, whose: Cause) {
+        let decides = self.decides();
         self.count_if_late(now, due);
         self.suspect();
-        if self.attempts.len() < usize::from(self.config.count()) {
-            self.want(now);
-        } else if self.is_gap(now, due) && !self.spared {
-            // K9: "one more probe is sent first, once per round of silence".
-            self.spared = true;
-            self.want(now);
+        if let Waiting::Leaving { .. } = self.waiting {
+            // K4: "an interval that passes without it leaving is an unsent attempt".
+            self.round.attempts.push(Attempt::Unsent);
+            self.counts.unsent_attempts += 1;
+        }
+        if !decides {
+            self.want(now, whose);
+        } else if self.is_late(now, due) && !self.round.spared {
+            // K9: "asks once more, once in a round of silence".
+            self.round.spared = true;
+            self.want(now, whose);
         } else {
-            self.give_up(now, Cause::KeepAlive);
+            self.give_up(now, whose);
         }
     }
 
-    fn want(&mut self, now: u64) {
-        self.waiting = Waiting::Leaving {
-            since: now,
-            until: now.saturating_add(self.interval()),
-            again: now,
-            offered: false,
-        };
+    fn want(&mut self, now: u64, whose: Cause) {
+        self.waiting = Waiting::Wanted { since: now, whose };
     }
 
-    /// K7: "`Suspect` is reported when the first attempt has gone unanswered".
+    /// "The first attempt has failed."
     fn suspect(&mut self) {
-        if !self.suspected {
-            self.suspected = true;
+        if !self.round.suspected {
+            self.round.suspected = true;
             let unanswered = self.unanswered();
             self.report(Event::Suspect { unanswered });
         }
@@ -487,13 +566,35 @@ impl Model {
             silent_for: Duration::from_micros(now.saturating_sub(self.silent_since)),
             unanswered: self.unanswered(),
             unsent: self.number_of(Attempt::Unsent),
+            failed_at: self.failed_at(),
         };
         self.counts.verdicts += 1;
         self.waiting = Waiting::Over(verdict);
         self.report(Event::TimedOut(verdict));
     }
 
-    /// K14: "one `Event` slot per kind".
+    /// K20.
+    fn failed_at(&self) -> FailedAt {
+        let Round { attempts, way, .. } = &self.round;
+        if attempts.contains(&Attempt::Unsent) && !attempts.contains(&Attempt::Unanswered) {
+            // "No probe of the round left our own device."
+            return FailedAt::Device;
+        }
+        if way.contains(&Learned::Unreachable) {
+            // Choice: whoever said so was reached, so this goes before a silent next hop.
+            return FailedAt::Network;
+        }
+        let mut since_asked = way
+            .iter()
+            .skip_while(|learned| **learned != Learned::HopAsked);
+        let is_asked = since_asked.next().is_some();
+        if is_asked && !since_asked.any(|learned| *learned == Learned::HopAnswered) {
+            return FailedAt::NextHop;
+        }
+        FailedAt::Peer
+    }
+
+    /// "There is one slot for each kind of event."
     fn report(&mut self, event: Event) {
         let kind = std::mem::discriminant(&event);
         self.events
@@ -501,34 +602,32 @@ impl Model {
         self.events.push(event);
     }
 
-    /// K7: "returns to Armed with nothing unanswered".
-    fn end_round(&mut self) {
-        self.attempts.clear();
-        self.suspected = false;
-        self.spared = false;
-    }
-
-    /// K9: "the poll came more than one `interval` late".
-    fn is_gap(&self, now: u64, due: u64) -> bool {
+    /// K9: "a poll that comes more than an interval late".
+    fn is_late(&self, now: u64, due: u64) -> bool {
         now.saturating_sub(due) > self.interval()
     }
 
-    /// K16. Choice: late is a poll that finds an attempt failed, a first probe due, or the user
-    /// timeout over; one that merely puts a probe off is not counted.
+    /// "Attempts and verdicts that fell due more than an interval before the machine was polled."
+    /// Choice: due by the present configuration; and what merely puts a probe off is none of them.
     fn count_if_late(&mut self, now: u64, due: u64) {
-        if self.is_gap(now, due) {
+        if self.is_late(now, due) {
             self.counts.late_polls += 1;
         }
     }
 
-    /// When the user timeout strikes, or struck.
-    fn struck(&self) -> Option<u64> {
-        let timeout = micros(self.config.user_timeout()?);
-        Some(self.owes_since?.saturating_add(timeout))
+    fn is_over(&self) -> bool {
+        matches!(self.waiting, Waiting::Over(_))
     }
 
-    fn is_idle(&self) -> bool {
-        matches!(self.waiting, Waiting::Disabled | Waiting::Over(_))
+    /// The clock of a user timeout runs, or its question is under way.
+    fn is_waiting_by_user_timeout(&self) -> bool {
+        match self.waiting {
+            Waiting::Owing { .. } => true,
+            Waiting::Wanted { whose, .. }
+            | Waiting::Leaving { whose, .. }
+            | Waiting::Answer { whose, .. } => whose == Cause::UserTimeout,
+            _ => false,
+        }
     }
 
     fn unanswered(&self) -> u8 {
@@ -536,20 +635,9 @@ impl Model {
     }
 
     fn number_of(&self, kind: Attempt) -> u8 {
-        let number = self
-            .attempts
-            .iter()
-            .filter(|attempt| **attempt == kind)
-            .count();
+        let of_kind = |attempt: &&Attempt| **attempt == kind;
+        let number = self.round.attempts.iter().filter(of_kind).count();
         u8::try_from(number).unwrap_or(u8::MAX)
-    }
-
-    fn end_of_idle(&self) -> u64 {
-        self.silent_since.saturating_add(self.idle())
-    }
-
-    fn idle(&self) -> u64 {
-        micros(self.config.idle())
     }
 
     fn interval(&self) -> u64 {
@@ -558,15 +646,16 @@ impl Model {
 }
 
 /// MUST-26: "no sent data is outstanding", and nothing waits to be sent.
-fn is_busy(tcb: &Tcb) -> bool {
-    tcb.snd_una != tcb.snd_nxt || tcb.unsent
+fn is_quiet(tcb: &Tcb) -> bool {
+    tcb.snd_una == tcb.snd_nxt && !tcb.unsent
 }
 
 fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).expect("a configuration is at most i64::MAX microseconds")
+    u64::try_from(duration.as_micros()).expect("a configuration is at most 49 days")
 }
 
 impl Counts {
+    /// "They saturate."
     pub(crate) fn saturated(self) -> [u32; 5] {
         let Self {
             probes_sent,
@@ -576,14 +665,15 @@ impl Counts {
             late_polls,
             last_rtt: _,
         } = self;
+        let long = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let short = |count: u64| u16::try_from(count).unwrap_or(u16::MAX).into();
         [
-            probes_sent,
-            probes_answered,
-            unsent_attempts,
-            verdicts,
-            late_polls,
+            long(probes_sent),
+            long(probes_answered),
+            short(unsent_attempts),
+            short(verdicts),
+            short(late_polls),
         ]
-        .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
     }
 }
 
