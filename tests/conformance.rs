@@ -1,4 +1,4 @@
-//! `CONFORMANCE.md`, what the code cites and what the tests are called agree.
+//! `docs/conformance.md`, what the code cites and what the tests are called agree.
 //!
 //! The file is the register: which requirements and rules there are, where in the code each is
 //! met, which tests would notice if it were not. [`check`] holds it against the sources, both ways,
@@ -27,7 +27,8 @@ const OWN: &str = "tests/conformance";
 #[test]
 fn register_code_and_tests_agree() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let register = fs::read_to_string(root.join("CONFORMANCE.md")).expect("there is a register");
+    let register =
+        fs::read_to_string(root.join("docs/conformance.md")).expect("there is a register");
     let files = rust_files(root);
     assert!(files.len() > 40, "only {} files were found", files.len());
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use scenario::{End, Setup, config, established, ms, s, us, with_user_timeout};
+use scenario::{End, Setup, config, established, ms, s, with_user_timeout};
 use smoltcp::iface::{Config as InterfaceConfig, Interface, PollResult, SocketSet};
 use smoltcp::phy::{Loopback, Medium};
 use smoltcp::socket::tcp;
@@ -24,7 +24,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use tcp_keepalive::sim::wire::Kind;
 use tcp_keepalive::smoltcp::KeepAliveSet;
-use tcp_keepalive::{Cause, Config, Event, State};
+use tcp_keepalive::{Cause, Config, Event, FailedAt, State};
 
 // The device.
 
@@ -127,20 +127,23 @@ fn rsts_of_verdicts_share_a_narrow_device() {
     assert!(t.worst_idle_turns() <= 1);
 }
 
-/// K11: data that cannot leave for want of room runs into the user timeout.
+/// K11: data that cannot leave for want of room runs into the user timeout, from when the idle time is
+/// over; then there is an interval for a question, which cannot leave either.
 #[test]
 fn queued_data_on_a_blocked_device_runs_into_the_user_timeout() {
     let mut t = established(with_user_timeout(config(10, 2, 3), 20));
     t.at(5).nothing();
     t.block_device();
     t.write(10);
-    t.until(25).nothing();
-    let verdict = t.at(25).given_up(Cause::UserTimeout);
-    assert_eq!((verdict.unanswered, verdict.unsent), (0, 0));
+    t.until(32).nothing();
+    let verdict = t.at(32).given_up(Cause::UserTimeout);
+    assert_eq!((verdict.unanswered, verdict.unsent), (0, 1));
+    assert_eq!(verdict.failed_at, FailedAt::Device);
     assert!(t.worst_idle_turns() <= 1);
 }
 
-/// Data in flight when the device stops runs into the user timeout, counted from when it left.
+/// K11: data in flight when the device stops runs into the user timeout, counted from when it left;
+/// then there is an interval for a question.
 #[test]
 fn data_in_flight_on_a_blocked_device_runs_into_the_user_timeout() {
     let mut t = established(with_user_timeout(config(10, 2, 3), 20));
@@ -149,12 +152,13 @@ fn data_in_flight_on_a_blocked_device_runs_into_the_user_timeout() {
     t.write(10);
     t.at(5).data(10);
     t.block_device();
-    t.until(25).nothing();
-    t.at(25).given_up(Cause::UserTimeout);
+    t.until(27).nothing();
+    let verdict = t.at(27).given_up(Cause::UserTimeout);
+    assert_eq!((verdict.unanswered, verdict.unsent), (0, 1));
 }
 
-/// Data for which the window opens while nothing can be transmitted runs into the user timeout, a
-/// retransmission interval of smoltcp's later at the most, and once more for want of being asked.
+/// K11: data for which the window opens while nothing can be transmitted runs into the user timeout,
+/// from when the idle time is over.
 #[test]
 fn data_released_on_a_blocked_device_runs_into_the_user_timeout() {
     let mut t = established(with_user_timeout(config(10, 2, 3), 20));
@@ -167,22 +171,21 @@ fn data_released_on_a_blocked_device_runs_into_the_user_timeout() {
     t.block_transmitter();
     t.peer().window = 100;
     t.peer_acks();
-    t.until(s(30) + ms(10)).nothing();
-    t.at(111);
-    let (at, event) = *t.events().last().unwrap();
-    assert!(matches!(event, Event::TimedOut(verdict) if verdict.cause == Cause::UserTimeout));
-    assert!(at <= s(110) + ms(10), "{at:?}");
+    let heard = s(10) + ms(10);
+    t.until(heard + s(32)).nothing();
+    let verdict = t.at(heard + s(32)).given_up(Cause::UserTimeout);
+    assert_eq!((verdict.unanswered, verdict.unsent), (0, 1));
 }
 
-/// A FIN that cannot leave runs into the user timeout.
+/// K11: so does a FIN that cannot leave.
 #[test]
 fn fin_on_a_blocked_device_runs_into_the_user_timeout() {
     let mut t = established(with_user_timeout(config(10, 2, 3), 20));
     t.at(5).nothing();
     t.block_device();
     t.socket().close();
-    t.until(25).nothing();
-    t.at(25).given_up(Cause::UserTimeout);
+    t.until(32).nothing();
+    t.at(32).given_up(Cause::UserTimeout);
 }
 
 /// A clock that steps back while the device is stuck does not hold up what the stack has to send:
@@ -202,58 +205,30 @@ fn clock_stepping_back_does_not_hold_up_the_stack() {
 
 // The neighbour.
 
-/// Data of one octet that is not all there is, written while the numbers wait for the neighbour's
-/// address, is not taken for the segment that was asked for.
+/// Data that is written just before the stack is asked for its numbers is not swallowed with its
+/// answer.
 #[test]
-fn data_written_while_learning_is_not_swallowed() {
-    let mut t = Setup::default().ethernet().connected();
-    t.peer().window = 1;
-    t.peer_acks();
-    t.at(100);
-    t.script().is_neighbor = false;
-    t.enable(config(10, 2, 3));
-    t.at(s(110) + ms(500));
-    t.write(10);
-    t.script().is_neighbor = true;
-    t.until(s(111) + ms(520));
-    t.skip();
-    t.at(s(111) + ms(520)).data(1);
-    t.peer().window = 100;
-    t.at(113);
-    assert_eq!(t.peer().received, [b'w'; 10]);
+fn data_written_before_the_stack_is_asked_is_not_swallowed() {
+    for (window, len) in [(0, 1), (1, 1), (1, 10), (100, 10)] {
+        let mut t = Setup::default().ethernet().connected();
+        t.peer().window = window;
+        t.peer_acks();
+        t.at(50);
+        t.enable(config(10, 2, 3));
+        t.until(60);
+        t.write(len);
+        t.at(70);
+        t.peer().window = 100;
+        t.peer_acks();
+        t.at(200);
+        let received = t.peer().received.clone();
+        assert_eq!(received, vec![b'w'; len], "{}", t.story());
+        assert_eq!(t.stats().verdicts, 0);
+    }
 }
 
-/// The same for a window probe.
-#[test]
-fn window_probe_sent_while_learning_is_not_swallowed() {
-    let mut t = Setup::default().ethernet().connected();
-    t.peer().window = 0;
-    t.peer_acks();
-    t.at(100);
-    t.script().is_neighbor = false;
-    t.enable(config(10, 2, 3));
-    t.at(s(110) + ms(500));
-    t.write(10);
-    t.at(113);
-    t.skip();
-    t.script().is_neighbor = true;
-    t.at(120);
-    let sent = t.take_sent();
-    let probes = sent
-        .iter()
-        .filter(|sent| sent.tcp().is_some_and(|tcp| tcp.payload.len() == 1));
-    let found: Vec<_> = probes.map(|sent| sent.at).collect();
-    t.peer().window = 100;
-    t.peer_acks();
-    t.at(121);
-    t.skip();
-    t.silence_peer();
-    let heard = t.last_heard().unwrap();
-    t.at(heard + s(10)).probe(1);
-    assert!(found[0] < s(114), "{found:?} {}", t.story());
-}
-
-/// K11: data that cannot leave because the neighbour is gone runs into the user timeout.
+/// K11: data that cannot leave because the neighbour is gone runs into the user timeout, from when the
+/// idle time is over. The peer is asked before the verdict: that needs no neighbour.
 #[test]
 fn queued_data_for_a_missing_neighbour_runs_into_the_user_timeout() {
     for setup in [
@@ -263,62 +238,60 @@ fn queued_data_for_a_missing_neighbour_runs_into_the_user_timeout() {
         let mut t = setup.established(with_user_timeout(config(1000, 2, 3), 20));
         t.at(100);
         t.skip();
-        t.script().is_neighbor = false;
+        t.cut();
         t.write(10);
-        t.until(120);
+        t.until(1020);
         assert!(
             t.take_sent()
                 .iter()
                 .all(|sent| sent.kind.is_neighbor_query())
         );
-        t.at(120).given_up(Cause::UserTimeout);
+        t.at(1022);
+        let verdict = t.given_up(Cause::UserTimeout);
+        assert_eq!((verdict.unanswered, verdict.unsent), (1, 0));
+        // The stack has nothing left to ask for.
+        t.skip();
+        t.at(5000).nothing_sent();
     }
 }
 
-/// The RST of a verdict waits for the neighbour's address, without a spin.
+/// The RST of a verdict needs no answer of the neighbour: it leaves with the verdict, and nothing
+/// afterwards.
 #[test]
-fn rst_waits_for_the_neighbour() {
+fn rst_waits_for_no_neighbour() {
     let mut t = Setup::default().ethernet().established(config(100, 2, 3));
+    t.silence_peer();
     t.script().is_neighbor = false;
-    t.at(106).given_up(Cause::KeepAlive);
-    t.at(200);
-    assert!(
-        t.take_sent()
-            .iter()
-            .all(|sent| sent.kind.is_neighbor_query())
-    );
-    t.script().is_neighbor = true;
-    t.at(210);
-    let segments: Vec<_> = t
-        .take_sent()
-        .iter()
-        .filter_map(|sent| sent.tcp().cloned())
-        .collect();
-    assert!(matches!(&segments[..], [rst] if rst.rst));
+    t.at(100).probe(1);
+    t.at(102).probe(2).neighbor_query();
+    t.at(104).probe(3).neighbor_query();
+    t.until(106).nothing();
+    let verdict = t.at(106).timed_out();
+    assert_eq!(verdict.failed_at, FailedAt::NextHop);
+    t.at(4000).nothing_sent();
     assert!(t.worst_idle_turns() <= 1);
 }
 
-/// A lost answer to the question for the neighbour's address is no trouble either.
+/// A lost answer to a question for the neighbour's address is no trouble: the peer answers the probe.
 #[test]
-fn lost_arp_reply_delays_the_probe() {
+fn lost_arp_reply_is_no_trouble() {
     for setup in [
         Setup::default().ethernet(),
         Setup::default().ethernet().ipv6(),
     ] {
-        let mut t = setup.established(config(100, 3, 2));
+        let mut t = setup.established(config(100, 3, 3));
+        t.drop_next(|from, kind| from == End::Us && kind.tcp().is_some());
         t.drop_next(|from, kind| from == End::Peer && *kind == Kind::NeighborReply);
         t.at(200).alive();
-        assert_eq!((t.stats().unsent_attempts, t.stats().probes_sent), (0, 1));
+        assert_eq!((t.stats().unsent_attempts, t.stats().probes_sent), (0, 2));
     }
 }
 
-/// An interval counts from when its probe has left: each probe for which the neighbour has to be
-/// asked delays the verdict by what the answer takes, and by no more.
+/// K5: no question for the neighbour's address delays a verdict, though smoltcp forgets a neighbour
+/// after 60 s.
 #[test]
-fn k5_questions_for_the_neighbour_delay_the_verdict_by_their_answers() {
-    const ROUND_TRIP: Duration = Duration::from_millis(20);
-    // smoltcp forgets a neighbour after 60 s.
-    for (interval, asked) in [(75, 9), (10, 2)] {
+fn k5_no_question_for_the_neighbour_delays_the_verdict() {
+    for interval in [75, 10] {
         let mut t = Setup::default()
             .ethernet()
             .established(config(100, interval, 9));
@@ -330,23 +303,28 @@ fn k5_questions_for_the_neighbour_delay_the_verdict_by_their_answers() {
         };
         assert_eq!((verdict.unanswered, verdict.unsent), (9, 0));
         let in_time = Duration::from_secs(100 + 9 * interval);
-        assert_eq!(verdict.silent_for, in_time + asked * ROUND_TRIP);
+        assert_eq!(verdict.silent_for, in_time);
+        // The neighbour answers, its TCP does not.
+        assert_eq!(verdict.failed_at, FailedAt::Peer);
     }
 }
 
-/// K5: while one neighbour is missing, another connection's verdict is in time. (smoltcp limits
-/// the rate of its questions for all neighbours together.)
+/// K5: while a neighbour is missing, every connection's verdict is in time, to the microsecond.
 #[test]
 fn missing_neighbour_holds_up_nobody_elses_verdict() {
-    let mut t = Setup::default().ethernet().connections(2).connected();
-    t.enable_on(0, config(100, 4, 3));
+    let mut t = Setup::default()
+        .ethernet()
+        .connections(2)
+        .established(config(100, 4, 3));
     t.enable_on(1, config(101, 1, 2));
-    t.script().is_neighbor = false;
+    t.cut();
     t.until(103);
     assert_ne!(t.state_of(1), Some(State::TimedOut));
     t.at(103);
     assert_eq!(t.state_of(1), Some(State::TimedOut));
+    t.until(112).given_up_on_all(1);
     t.at(112).given_up_on_all(2);
+    assert_eq!(t.stats().unsent_attempts, 0);
 }
 
 // The link.
@@ -512,7 +490,7 @@ fn sleeper_with_data_in_flight_sends_it_again_first() {
     assert_eq!(t.peer().received.len(), 5);
 }
 
-/// K9: and if that is not answered either, the user timeout counts from it.
+/// K9: and if that is not answered either, there is a verdict an interval later.
 #[test]
 fn sleeper_with_data_in_flight_decides_after_that() {
     let mut t = established(with_user_timeout(config(10, 2, 3), 20));
@@ -521,10 +499,9 @@ fn sleeper_with_data_in_flight_decides_after_that() {
     t.write(5);
     t.at(5).data(5);
     t.sleep_until(100);
-    t.at(100).data(5);
-    t.until(120);
-    t.skip();
-    t.at(120).timed_out_by_user_timeout();
+    t.at(100).question(5).data(5);
+    t.until(102).nothing();
+    t.at(102).timed_out_by_user_timeout();
 }
 
 /// K9: nor do the options after those, before anybody was asked.
@@ -559,7 +536,8 @@ fn sleeper_with_new_options_asks_before_it_judges() {
     }
 }
 
-/// K8: two changes between two polls miss no more than one.
+/// K8: two changes between two polls miss nothing: the peer is asked once more, and decided on an
+/// interval later.
 #[test]
 fn new_options_twice_between_polls_miss_nothing() {
     let mut t = established(config(10, 20, 2));
@@ -567,17 +545,21 @@ fn new_options_twice_between_polls_miss_nothing() {
     t.at(10).probe(1).at(30).probe(2).at(35).nothing();
     t.enable(config(10, 1, 2));
     t.enable(config(10, 2, 2));
-    t.at(35).timed_out();
+    t.at(35).probe(3);
+    t.until(37).nothing();
+    t.at(37).timed_out();
 }
 
-/// K8: without a gap they act at once.
+/// K8: options that make the verdict due at once ask once more first, and once in a round.
 #[test]
-fn new_options_that_shorten_the_interval_decide_at_once() {
+fn new_options_that_shorten_the_interval_ask_once_more() {
     let mut t = established(config(10, 20, 2));
     t.silence_peer();
     t.at(10).probe(1).at(30).probe(2).at(35).nothing();
+    t.enable(config(10, 4, 2));
+    t.at(35).probe(3).at(38).nothing();
     t.enable(config(10, 2, 2));
-    t.at(35).timed_out();
+    t.at(38).timed_out();
 }
 
 /// Frames that came in while the host slept are heard when it wakes, before it decides.
@@ -602,20 +584,57 @@ fn frames_received_during_sleep_count_on_waking() {
     ));
 }
 
-/// What was sent and received past us does not spoil the numbers of the next probe.
+/// What is sent and received in polls of the wrapped device is seen: the next probe has the numbers of
+/// after them, and leaves an idle time after the last.
 #[test]
-fn polls_past_us_do_not_spoil_the_numbers() {
-    let mut t = established(config(10, 2, 3));
-    t.at(1).nothing();
-    t.host().bypasses_keep_alive = true;
-    t.peer_says(100);
-    t.write(50);
-    t.at(2);
-    t.skip();
-    t.host().bypasses_keep_alive = false;
-    t.until(10).nothing();
-    t.at(10).probe(1);
-    t.at(11).alive();
+fn polls_of_the_wrapped_device_are_seen() {
+    let mut device = Loopback::new(Medium::Ip);
+    let mut iface = Interface::new(
+        InterfaceConfig::new(HardwareAddress::Ip),
+        &mut device,
+        Instant::ZERO,
+    );
+    let own = IpAddress::v4(127, 0, 0, 1);
+    iface.update_ip_addrs(|addresses| addresses.push(IpCidr::new(own, 8)).unwrap());
+    let buffer = || tcp::SocketBuffer::new(vec![0; 64]);
+    let mut sockets = SocketSet::new(Vec::new());
+    let (client, server) = (
+        sockets.add(tcp::Socket::new(buffer(), buffer())),
+        sockets.add(tcp::Socket::new(buffer(), buffer())),
+    );
+    let mut keep_alive = KeepAliveSet::<1>::new();
+    keep_alive.enable(client, config(10, 2, 3)).unwrap();
+    sockets.get_mut::<tcp::Socket>(server).listen(80).unwrap();
+    let socket = sockets.get_mut::<tcp::Socket>(client);
+    socket.connect(iface.context(), (own, 80), 49_152).unwrap();
+    for millis in 0..100 {
+        let now = Instant::from_millis(millis);
+        keep_alive.poll(now, &mut iface, &mut device, &mut sockets);
+    }
+    for millis in 5000..5100 {
+        let now = Instant::from_millis(millis);
+        for handle in [client, server] {
+            let socket = sockets.get_mut::<tcp::Socket>(handle);
+            let _ = socket.recv(|data| (data.len(), ()));
+            let _ = socket.send_slice(b"x");
+        }
+        iface.poll(now, &mut keep_alive.wrap(&mut device), &mut sockets);
+    }
+    let heard = keep_alive.last_heard(client).unwrap();
+    assert!(heard > Instant::from_millis(5000), "{heard}");
+    for second in 6..100 {
+        for millis in 0..20 {
+            let now = Instant::from_millis(second * 1000 + millis);
+            for handle in [client, server] {
+                let socket = sockets.get_mut::<tcp::Socket>(handle);
+                let _ = socket.recv(|data| (data.len(), ()));
+            }
+            keep_alive.poll(now, &mut iface, &mut device, &mut sockets);
+        }
+    }
+    let stats = keep_alive.stats(client).unwrap();
+    assert!(stats.probes_sent >= 8 && stats.probes_answered == stats.probes_sent);
+    assert_eq!(keep_alive.state(client), Some(State::Armed));
 }
 
 /// A connection opened past us is kept alive from the first poll on.
@@ -683,18 +702,18 @@ fn eight_accepted_connections() {
 
 // Extremes.
 
-/// The shortest configuration there is: three microseconds of silence.
+/// The shortest configuration there is: three milliseconds of silence.
 #[test]
 fn shortest_configuration() {
-    let micro = Duration::from_micros(1);
+    let milli = Duration::from_millis(1);
     let mut t = Setup::default().closed();
     t.open();
-    t.enable(Config::new(micro, micro, 2).unwrap());
-    t.at(us(1))
+    t.enable(Config::new(milli, milli, 2).unwrap());
+    t.at(ms(1))
         .probe(1)
-        .at(us(2))
+        .at(ms(2))
         .probe(2)
-        .at(us(3))
+        .at(ms(3))
         .timed_out();
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod scenario;
+mod twins;
 
 use std::time::Duration;
 
@@ -19,9 +20,11 @@ use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, Ieee802154Address};
 use tcp_keepalive::sim::Manner;
-use tcp_keepalive::sim::wire::Kind;
+use tcp_keepalive::sim::wire::{Kind, Macs, neighbor_reply};
 use tcp_keepalive::smoltcp::{CloseReason, EnableError, KeepAliveSet};
-use tcp_keepalive::{Config, Event, State};
+use tcp_keepalive::{Cause, Config, Event, State};
+use twins::Station;
+use twins::station::Way;
 
 /// A whole round of silence from `heard` on, with `config(10, 2, 3)`.
 fn dies_after(t: &mut Scenario, heard: Time) {
@@ -297,26 +300,31 @@ fn disabled_while_probing() {
     t.at(1000).nothing().is(Tcp::Established);
 }
 
-/// Disabled while a probe waits for the neighbour's address: when that is found, no segment
-/// leaves.
+/// Disabled while our question for the neighbour is open: its answer has nothing leave.
 #[test]
-fn disabled_while_waiting_for_the_neighbour() {
-    let mut t = Setup::default().ethernet().established(config(100, 2, 3));
+fn disabled_while_the_neighbour_is_being_asked_for() {
+    let mut t = Setup::default().ethernet().established(config(10, 2, 3));
+    t.silence_peer();
     t.script().is_neighbor = false;
-    t.at(100).neighbor_query();
-    t.at(s(100) + ms(500)).nothing();
+    t.at(10).probe(1).at(12).probe(2).neighbor_query();
     t.disable();
-    t.script().is_neighbor = true;
-    t.at(1000).is(Tcp::Established);
-    let sent = t.take_sent();
-    assert!(sent.iter().all(|sent| sent.kind.is_neighbor_query()));
+    let moved = Macs {
+        src: EthernetAddress([2, 0, 0, 0, 0, 9]),
+        dst: t.macs().unwrap().src,
+    };
+    let (peer, ours) = (t.setup.peer_address(), t.setup.address());
+    t.inject(neighbor_reply(peer, ours, moved));
+    t.at(1000).nothing().is(Tcp::Established);
 }
 
-/// Disabled while the numbers are being learned and the neighbour is missing: when it is found,
-/// no segment leaves.
+/// Disabled while the stack waits for a neighbour that it needs in order to tell the numbers: when that
+/// is found, no segment leaves.
 #[test]
 fn disabled_while_learning() {
-    let mut t = Setup::default().ethernet().connected();
+    // What was seen of its handshake is forgotten with it.
+    let setup = Setup::default().ethernet().passive();
+    let mut t = setup.established(config(1000, 2, 3));
+    t.disable();
     t.at(100);
     t.skip();
     t.script().is_neighbor = false;
@@ -327,13 +335,19 @@ fn disabled_while_learning() {
     t.script().is_neighbor = true;
     t.at(1000).is(Tcp::Established);
     let sent = t.take_sent();
-    assert!(sent.iter().all(|sent| sent.kind.is_neighbor_query()));
+    assert!(
+        sent.iter().all(|sent| sent.kind.is_neighbor_query()),
+        "{sent:?}"
+    );
 }
 
 /// Disabled and enabled again, while the numbers are being learned.
 #[test]
 fn disabled_and_enabled_again_while_learning() {
-    let mut t = Setup::default().ethernet().connected();
+    // What was seen of its handshake is forgotten with it.
+    let setup = Setup::default().ethernet().passive();
+    let mut t = setup.established(config(1000, 2, 3));
+    t.disable();
     t.at(100);
     t.skip();
     t.script().is_neighbor = false;
@@ -345,8 +359,11 @@ fn disabled_and_enabled_again_while_learning() {
     t.script().is_neighbor = true;
     t.until(132);
     let sent = t.take_sent();
-    assert!(sent.iter().all(|sent| sent.kind.is_neighbor_query()));
-    t.at(133).alive();
+    assert!(
+        sent.iter().all(|sent| sent.kind.is_neighbor_query()),
+        "{sent:?}"
+    );
+    t.at(134).alive();
     let segments: Vec<_> = t
         .take_sent()
         .into_iter()
@@ -557,7 +574,11 @@ fn unacknowledged_fin_runs_into_the_user_timeout() {
         t.at(1).fin();
         t.until(7);
         t.skip();
-        t.at(7).timed_out_by_user_timeout();
+        // FIN's last retransmission left at 4 s, more than an interval before.
+        t.at(7).question(1);
+        t.at(8).fin();
+        t.until(9).nothing();
+        t.at(9).timed_out_by_user_timeout();
     }
 }
 
@@ -721,24 +742,160 @@ fn of_two_with_one_four_tuple_the_one_that_smoltcp_finds_is_followed() {
     assert_eq!(probe.payload, []);
 }
 
-/// A peer that has restarted opens the same connection anew. smoltcp does not answer that, and
-/// it is no sign of life; the next probe finds out.
-#[test]
-fn restarted_peer_connects_again() {
-    let mut t = Setup::default().passive().established(config(10, 2, 3));
-    t.at(5).nothing();
-    t.peer_does(Manner::Resets);
+/// A SYN from the peer's port: it has lost its power, and opens the same connection anew.
+fn stranger(t: &mut Scenario) {
     t.forge(|segment| {
         segment.syn = true;
         segment.ack = None;
         segment.seq = segment.seq.wrapping_add(123_456);
     });
+}
+
+/// K19: a peer that has restarted opens the same connection anew, which smoltcp does not answer. We ask
+/// in the same poll, and its RST ends the connection a round trip later, without any probe.
+#[test]
+fn k19_a_restarted_peer_heals_in_a_round_trip() {
+    for setup in [
+        Setup::default(),
+        Setup::default().passive(),
+        Setup::default().ethernet().ipv6().timestamps(),
+    ] {
+        let mut t = setup.established(config(10, 2, 3));
+        t.at(3).nothing();
+        t.peer_does(Manner::Resets);
+        stranger(&mut t);
+        // SEQ = SND.NXT, ACK = RCV.NXT.
+        t.at(s(3) + ms(10)).ack();
+        assert_eq!(t.last_heard(), Some(s(0)));
+        t.until(s(3) + ms(30)).nothing().is(Tcp::Established);
+        t.at(s(3) + ms(30)).nothing().is(Tcp::Closed);
+        let reason = CloseReason::PeerReset {
+            while_probing: false,
+        };
+        assert_eq!(t.close_reason(), Some(reason));
+        t.at(1000).nothing();
+        assert_eq!(t.stats().probes_sent, 0);
+    }
+}
+
+/// K19: the question is outside the count. A peer that answers nothing and sends SYNs is asked at each,
+/// the first probe is still due at 10 s, and the verdict at 16 s with 3 unanswered.
+#[test]
+fn k19_questions_for_strangers_are_outside_the_count() {
+    let mut t = established(config(10, 2, 3));
+    t.silence_peer();
+    for second in [1, 2, 4, 8] {
+        t.until(second).nothing();
+        stranger(&mut t);
+        t.at(s(second.into()) + ms(10)).ack();
+        assert_eq!(t.state(), Some(State::Armed));
+    }
     t.until(10).nothing();
-    t.at(10).probe(1).at(11).is(Tcp::Closed);
-    let reason = CloseReason::PeerReset {
-        while_probing: true,
-    };
-    assert_eq!(t.close_reason(), Some(reason));
+    t.at(10).probe(1);
+    t.until(12).nothing();
+    t.at(12).probe(2).at(14).probe(3);
+    t.until(16).nothing();
+    let verdict = t.at(16).timed_out();
+    assert_eq!(verdict.unanswered, 3);
+    assert_eq!(t.stats().probes_sent, 3);
+}
+
+/// K19: SYNs are answered once a second at most: ten of them within 100 ms draw one question, and one
+/// that comes a second after that draws the next.
+#[test]
+fn k19_ten_syns_within_100_ms_are_one_question() {
+    let mut t = established(config(100, 2, 3));
+    t.silence_peer();
+    t.at(3).nothing();
+    for number in 0..10 {
+        t.at(s(3) + ms(10 * number));
+        stranger(&mut t);
+    }
+    t.at(s(3) + ms(500));
+    let asked: Vec<_> = t.take_sent();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!(asked[0].at, s(3) + ms(10));
+    t.at(s(4) - ms(1)).nothing();
+    stranger(&mut t);
+    t.at(s(4) + ms(9)).nothing();
+    stranger(&mut t);
+    t.at(s(4) + ms(19)).ack();
+    t.at(99).nothing();
+}
+
+/// K19: where a listener of the application's takes the SYN, the stack answers by itself, and we say
+/// nothing.
+#[test]
+fn k19_a_listener_that_takes_the_syn_answers_itself() {
+    let mut t = Setup::default().passive().connections(2).closed();
+    t.enable_on(1, config(10, 2, 3));
+    t.socket_of(1).listen(80).unwrap();
+    t.peer_connects(false);
+    t.at(1).skip();
+    assert_eq!(t.state_of(1), Some(State::Armed));
+    // smoltcp looks at the listener first.
+    t.socket_of(0).listen(80).unwrap();
+    t.silence_peer();
+    stranger(&mut t);
+    t.at(s(1) + ms(10)).syn();
+    t.at(s(1) + ms(900)).nothing();
+    assert_eq!(t.socket_of(0).state(), Tcp::SynReceived);
+}
+
+/// K19: a SYN with a RST or a FIN in it is nothing that the stack would take, and is not answered.
+#[test]
+fn k19_malformed_syns_are_not_answered() {
+    for is_rst in [true, false] {
+        let mut t = established(config(10, 2, 3));
+        t.silence_peer();
+        t.at(5).nothing();
+        t.forge(|segment| {
+            segment.syn = true;
+            segment.rst = is_rst;
+            segment.fin = !is_rst;
+            segment.ack = None;
+            segment.seq = segment.seq.wrapping_add(123_456);
+        });
+        t.until(10).nothing();
+        t.at(10).probe(1);
+    }
+}
+
+/// K19: without numbers there is nothing to ask with. A SYN on a connection that was enabled late, and
+/// whose numbers nobody has told yet, changes nothing, and costs no polls.
+#[test]
+fn k19_a_stranger_on_a_connection_of_unknown_numbers_costs_nothing() {
+    let mut t = established(config(1000, 2, 3));
+    t.disable();
+    t.silence_peer();
+    t.at(1);
+    t.enable(config(10, 2, 3));
+    t.wake();
+    t.at(2).nothing();
+    let turns = t.turns();
+    stranger(&mut t);
+    t.until(11).nothing();
+    assert!(t.turns() - turns <= 3, "{}", t.turns() - turns);
+    t.at(11).probe(1);
+}
+
+/// K19: a question for which the device has no room leaves when there is room.
+#[test]
+fn k19_a_question_waits_for_the_device() {
+    let mut t = established(config(10, 2, 3));
+    t.at(3).nothing();
+    t.block_transmitter();
+    t.peer_does(Manner::Resets);
+    stranger(&mut t);
+    let turns = t.turns();
+    t.at(4).nothing();
+    // One for the SYN, and a few to try again.
+    assert!(t.turns() - turns <= 6, "{}", t.turns() - turns);
+    t.unblock_device();
+    t.at(5).is(Tcp::Closed);
+    let sent = t.take_sent();
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert_eq!(t.stats().unsent_attempts, 0);
 }
 
 /// The last segment of the handshake is lost, and the peer repeats its own: the connection is
@@ -780,6 +937,57 @@ fn address_lost_while_probing() {
         .update_ip_addrs(|addresses| while addresses.pop().is_some() {});
     t.at(1000).nothing().is(Tcp::Closed);
     assert_eq!(t.close_reason(), Some(CloseReason::AddressLost));
+}
+
+/// K14, F2: how a connection ended is known when it ends. An address that was taken away and comes back
+/// a moment later changes nothing of it.
+#[test]
+fn k14_address_lost_stays_address_lost() {
+    for is_probing in [false, true] {
+        let mut t = established(config(10, 2, 3));
+        if is_probing {
+            t.silence_peer();
+            t.at(10).probe(1);
+        } else {
+            t.at(5).nothing();
+        }
+        let kept = t.host().iface.ip_addrs().to_vec();
+        t.host()
+            .iface
+            .update_ip_addrs(|addresses| addresses.truncate(0));
+        t.wake();
+        let now = t.time();
+        t.at(now + s(1)).nothing().is(Tcp::Closed);
+        assert_eq!(t.close_reason(), Some(CloseReason::AddressLost));
+        assert_eq!(t.state(), Some(State::Disabled));
+        t.host().iface.update_ip_addrs(|addresses| {
+            for address in kept {
+                addresses.push(address).unwrap();
+            }
+        });
+        t.wake();
+        t.at(1000).nothing();
+        assert_eq!(t.close_reason(), Some(CloseReason::AddressLost));
+    }
+}
+
+/// K14, F2: an address that is gone and back between two polls costs no connection.
+#[test]
+fn k14_an_address_gone_between_two_polls_is_not_lost() {
+    let mut t = established(config(10, 2, 3));
+    t.at(5).nothing();
+    let kept = t.host().iface.ip_addrs().to_vec();
+    t.host()
+        .iface
+        .update_ip_addrs(|addresses| addresses.truncate(0));
+    t.host().iface.update_ip_addrs(|addresses| {
+        for address in kept {
+            addresses.push(address).unwrap();
+        }
+    });
+    t.wake();
+    t.at(10).probe(1);
+    t.at(11).alive();
 }
 
 /// There is no reason while there is a connection, and none before there ever was one.
@@ -845,6 +1053,208 @@ fn our_probes_satisfy_smoltcps_timeout() {
     let mut t = established(config(10, 2, 3));
     t.socket().set_timeout(Some(s(12).smoltcp()));
     t.at(1000).alive();
+}
+
+// The RST that closes our end after a verdict.
+
+/// How a connection comes to be in a state, silent from then on.
+fn silent_in(state: Tcp, config: Config) -> Scenario {
+    let mut t = established(config);
+    t.at(1).nothing();
+    match state {
+        Tcp::Established => t.silence_peer(),
+        Tcp::CloseWait | Tcp::LastAck => {
+            t.peer_closes();
+            t.at(2);
+            t.silence_peer();
+        }
+        Tcp::FinWait1 => {
+            t.silence_peer();
+            t.socket().close();
+        }
+        Tcp::FinWait2 => {
+            t.socket().close();
+            t.at(2);
+            t.silence_peer();
+        }
+        Tcp::Closing => {
+            let before = t.peer_segment().ack;
+            t.silence_peer();
+            t.socket().close();
+            t.at(1).fin();
+            t.forge(|segment| {
+                segment.fin = true;
+                segment.ack = before;
+            });
+            t.at(2);
+        }
+        _ => panic!("{state:?}"),
+    }
+    if state == Tcp::LastAck {
+        t.socket().close();
+    }
+    t.at(3).is(state);
+    t
+}
+
+/// In each state of a synchronised connection the socket is closed in the poll of the verdict, and the
+/// peer's RST is the last that is sent.
+#[test]
+fn verdict_closes_the_socket_in_each_state() {
+    for (state, cause) in [
+        (Tcp::Established, Cause::KeepAlive),
+        (Tcp::FinWait1, Cause::UserTimeout),
+        (Tcp::FinWait2, Cause::KeepAlive),
+        (Tcp::CloseWait, Cause::KeepAlive),
+        (Tcp::Closing, Cause::UserTimeout),
+        (Tcp::LastAck, Cause::UserTimeout),
+    ] {
+        let config = config(10, 2, 3).with_user_timeout(Duration::from_secs(6));
+        let mut t = silent_in(state, config.unwrap());
+        let heard = t.last_heard().unwrap();
+        // A FIN of ours left at 1 s, or after the peer was heard at 2 s, and asks: the user timeout of 6 s
+        // runs from there.
+        let verdict_at = match (state, cause) {
+            (_, Cause::KeepAlive) => heard + s(16),
+            (Tcp::LastAck | Tcp::Closing, _) => s(2) + s(8),
+            _ => s(1) + s(8),
+        };
+        t.until(verdict_at);
+        t.skip().is(state);
+        assert!(t.at(verdict_at).segment().rst);
+        t.given_up(cause);
+        t.is(Tcp::Closed);
+        t.at(1000).nothing();
+    }
+}
+
+fn is_verdict(event: &Event) -> bool {
+    matches!(event, Event::TimedOut(_))
+}
+
+/// The same while our window is closed, and with octets that the application has not read: those can be
+/// read afterwards.
+#[test]
+fn verdict_leaves_what_was_received_to_be_read() {
+    for (len, window) in [(100, 0), (60, 40)] {
+        let mut t = Setup::default()
+            .buffers(100, 100)
+            .established(config(10, 2, 3));
+        t.at(1).nothing();
+        t.peer_says(len);
+        t.at(2).skip();
+        t.silence_peer();
+        let heard = t.last_heard().unwrap();
+        assert_eq!(t.at(heard + s(10)).segment().window, window);
+        t.at(heard + s(12)).probe(2).at(heard + s(14)).probe(3);
+        t.at(heard + s(16)).timed_out();
+        assert_eq!(t.socket().state(), Tcp::Closed);
+        assert_eq!(t.read(), len);
+        t.at(1000).nothing();
+    }
+}
+
+/// The same with data of ours that the peer never acknowledged.
+#[test]
+fn verdict_with_data_outstanding_sends_no_more_of_it() {
+    let config = config(10, 2, 3).with_user_timeout(Duration::from_secs(6));
+    let mut t = established(config.unwrap());
+    t.silence_peer();
+    t.write(1000);
+    t.until(8);
+    t.skip();
+    t.at(8).timed_out_by_user_timeout();
+    t.at(1000).nothing();
+}
+
+/// The same if an acknowledgement is held back, so that the RST that we know how to write lies before
+/// the socket's window: it is closed in that poll all the same, and smoltcp sends a RST of its own.
+#[test]
+fn verdict_closes_a_socket_that_holds_back_an_acknowledgement() {
+    let mut t = established(config(10, 2, 3));
+    t.socket().set_ack_delay(Some(s(100).smoltcp()));
+    t.at(1).nothing();
+    t.peer_says(3);
+    t.silence_peer();
+    let heard = s(1) + ms(10);
+    t.until(heard + s(16));
+    t.skip();
+    t.at(heard + s(16)).is(Tcp::Closed);
+    assert!(matches!(t.close_reason(), Some(CloseReason::KeepAlive(_))));
+    let sent = t.take_sent();
+    let resets: Vec<_> = sent.iter().map(|sent| sent.tcp().unwrap()).collect();
+    assert!(resets.iter().all(|it| it.rst && it.seq == resets[0].seq));
+    assert_eq!(resets.len(), 2, "{sent:?}");
+    t.given_up_on_all(1);
+    t.at(1000).nothing_sent();
+}
+
+// Polled past the set.
+
+/// Two hosts that talk by turns of the one with keep-alive that are polled by `ways`, one after the
+/// other, until so many seconds have passed, or it has given up the peer. Returns when that was.
+fn polled_by(ways: &[Way], peer_lives: bool, seconds: i64) -> Option<Instant> {
+    let setup = twins::Setup {
+        all_kinds: false,
+        ..twins::Setup::of(1)
+    };
+    let mut host = Station::new(&setup, 1, 7, Some(config(10, 2, 3)));
+    let mut peer = Station::new(&setup, 2, 9, None);
+    let mut now = Instant::from_secs(1000);
+    let end = now + smoltcp::time::Duration::from_secs(seconds.cast_unsigned());
+    let mut ways = ways.iter().cycle();
+    host.open(&setup);
+    peer.open(&setup);
+    let is_over = |host: &mut Station| {
+        while let Some((_, event)) = host.poll_event() {
+            if is_verdict(&event) {
+                return true;
+            }
+        }
+        false
+    };
+    while now < end {
+        for _ in 0..8 {
+            host.poll_by(*ways.next().unwrap(), now);
+            if is_over(&mut host) {
+                return Some(now);
+            }
+            let has_opened = now > Instant::from_secs(1003);
+            let frames = std::mem::take(&mut host.wire.outbound);
+            if peer_lives || !has_opened {
+                peer.wire.inbound.extend(frames);
+                peer.poll(now);
+                host.wire.inbound.extend(peer.wire.outbound.drain(..));
+            }
+        }
+        let next = now + smoltcp::time::Duration::from_millis(500);
+        let due = host.poll_at(now).into_iter().chain(peer.poll_at(now)).min();
+        now = due
+            .unwrap_or(next)
+            .clamp(now + smoltcp::time::Duration::from_millis(1), next);
+    }
+    assert_eq!(host.tcp(0).state(), Tcp::Established);
+    None
+}
+
+/// A poll of the interface with the device wrapped is as good as one of the set: by whatever ways a host
+/// is polled in turns, a live peer is kept, and a dead one is given up in time.
+#[test]
+fn polls_through_the_wrapped_device_are_as_good() {
+    use Way::{Interface, Set, Single};
+    for ways in [
+        &[Set][..],
+        &[Set, Interface],
+        &[Set, Single],
+        &[Set, Interface, Single],
+        &[Interface, Interface, Interface, Set],
+        &[Single, Single, Single, Single, Set],
+    ] {
+        assert_eq!(polled_by(ways, true, 600), None, "{ways:?}");
+        let given_up = polled_by(ways, false, 600).unwrap();
+        let latest = Instant::from_secs(1003 + 16 + 1);
+        assert!(given_up <= latest, "{ways:?}: {given_up}");
+    }
 }
 
 // The set.

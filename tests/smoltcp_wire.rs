@@ -9,19 +9,24 @@
 
 mod scenario;
 mod settled;
+mod twins;
 
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use scenario::setup::Opens;
-use scenario::{End, Scenario, Sent, Setup, Time, config, ms, s};
+use scenario::{End, Scenario, Sent, Setup, Time, config, established, ms, s};
 use settled::settled;
 use smoltcp::phy::{Checksum, ChecksumCapabilities, Medium};
 use smoltcp::socket::tcp::State as Tcp;
+use smoltcp::time::Instant;
+use smoltcp::wire::Ipv4Packet;
 use tcp_keepalive::sim::timestamp_clock;
-use tcp_keepalive::sim::wire::Segment;
+use tcp_keepalive::sim::wire::{self, Kind, Macs, Segment};
+use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, ProbePayload};
+use twins::{Station, station};
 
 /// Every combination of medium, version, timestamps, who opens, and who the peer is.
 fn every_setup() -> Vec<Setup> {
@@ -59,6 +64,13 @@ fn k12_probe_is_answered_over_every_medium() {
     }
 }
 
+/// On an Ethernet, each probe of a round but the first is followed by a question for the neighbour (K17).
+fn asks_for_neighbor(t: &mut Scenario) {
+    if t.setup.medium == Medium::Ethernet {
+        t.neighbor_query();
+    }
+}
+
 /// The same with data sent and received before, and a peer that falls silent.
 #[test]
 fn k12_probes_and_rst_are_right_over_every_medium() {
@@ -70,17 +82,17 @@ fn k12_probes_and_rst_are_right_over_every_medium() {
         t.silence_peer();
         let heard = t.last_heard().unwrap();
         t.at(heard + s(10)).probe(1);
-        t.at(heard + s(12)).probe(2);
-        t.at(heard + s(14)).probe(3);
+        asks_for_neighbor(t.at(heard + s(12)).probe(2));
+        asks_for_neighbor(t.at(heard + s(14)).probe(3));
         t.at(heard + s(16)).timed_out();
         t.at(heard + s(100)).nothing();
     }
 }
 
-/// Where the neighbour's address has been forgotten in the meantime, it is asked for; the probe
-/// follows the answer.
+/// Where smoltcp has forgotten the neighbour's address in the meantime, the probe needs it not: it goes
+/// where the last segment went.
 #[test]
-fn k12_probe_waits_for_the_neighbour() {
+fn k12_probe_waits_for_no_neighbour() {
     for setup in every_setup()
         .into_iter()
         .filter(|setup| setup.medium == Medium::Ethernet)
@@ -88,9 +100,8 @@ fn k12_probe_waits_for_the_neighbour() {
         let mut t = setup.established(config(100, 2, 3));
         t.until(100);
         t.skip();
-        t.at(100).neighbor_query();
-        t.at(s(100) + ms(20)).probe(1);
-        t.at(101).alive();
+        t.at(100).probe(1);
+        t.at(101).nothing().alive();
     }
 }
 
@@ -136,7 +147,18 @@ fn probe_frame_is_what_it_should_be() {
             ip_checksum_ok: true,
             ..found
         };
-        assert_eq!(*frame.bytes, expected.emit(t.macs()));
+        let mut bytes = expected.emit(t.macs());
+        if t.setup.timestamps {
+            // RFC 7323 appendix A: two NOPs come first. smoltcp has two octets of padding at the end.
+            let (_, options) = bytes.split_at_mut(frame.bytes.len() - 12);
+            options.rotate_right(2);
+            options[..2].copy_from_slice(&[1, 1]);
+            let checksum_at = frame.bytes.len() - 32 + 16;
+            let checksum = &frame.bytes[checksum_at..checksum_at + 2];
+            bytes[checksum_at..checksum_at + 2].copy_from_slice(checksum);
+        }
+        assert!(found.checksum_ok);
+        assert_eq!(*frame.bytes, bytes);
     }
 }
 
@@ -152,7 +174,7 @@ fn hop_limit_is_the_sockets() {
 }
 
 /// The window field is the one of our last segment, scaled, and not that of our SYN, which never
-/// is.
+/// is. If that was the last segment, what it said is all that the peer knows: 65,535 octets.
 #[test]
 fn window_is_scaled_as_negotiated() {
     for late in [false, true] {
@@ -169,7 +191,8 @@ fn window_is_scaled_as_negotiated() {
             }
             t.until(10).nothing();
             let probe = t.at(10).segment();
-            assert_eq!(probe.window, 50_000);
+            let right = if passive { 65_535 >> 2 } else { 50_000 };
+            assert_eq!(probe.window, right);
         }
     }
 }
@@ -278,7 +301,9 @@ fn empty_frames_are_no_trouble() {
         let mut t = setup.established(config(10, 2, 3));
         t.silence_peer();
         t.inject(Vec::new());
-        t.at(10).probe(1).at(12).probe(2).at(14).probe(3);
+        t.at(10).probe(1);
+        asks_for_neighbor(t.at(12).probe(2));
+        asks_for_neighbor(t.at(14).probe(3));
         t.at(16).timed_out();
     }
 }
@@ -309,6 +334,409 @@ fn segments_of_any_length_are_heard_on_arrival() {
                 t.at(arrives + s(10)).probe(1);
             }
         }
+    }
+}
+
+// What the stack takes is heard, and what it discards is nothing (K18).
+
+/// What becomes of a frame that arrives at a silent connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The stack takes it, and we do.
+    Heard,
+    /// Neither does.
+    Nothing,
+}
+
+/// Lets the peer's next segment arrive, as `change` makes it: one without data, in answer to the first
+/// probe, and then one with three octets.
+#[track_caller]
+fn arrives(setup: &Setup, what: &str, change: impl Fn(&mut Vec<u8>), fate: Fate) {
+    for text in ["", "abc"] {
+        let mut t = setup.clone().established(config(10, 2, 3));
+        t.silence_peer();
+        t.at(10).probe(1);
+        let mut segment = t.peer_segment();
+        segment.payload = text.as_bytes().to_vec();
+        let mut frame = t.script().frame(&segment);
+        change(&mut frame);
+        t.inject(frame);
+        t.until(s(10) + ms(20));
+        let heard = if fate == Fate::Heard {
+            s(10) + ms(10)
+        } else {
+            s(0)
+        };
+        assert_eq!(t.last_heard(), Some(heard), "{what}, {text:?}");
+        let taken = if fate == Fate::Heard { text.len() } else { 0 };
+        assert_eq!(t.socket().recv_queue(), taken, "{what}, {text:?}");
+        t.until(12);
+        t.skip();
+        t.at(12);
+        if fate == Fate::Heard {
+            t.nothing().alive();
+            t.until(s(20) + ms(10)).nothing();
+        } else {
+            asks_for_neighbor(t.probe(2));
+            asks_for_neighbor(t.at(14).probe(3));
+            t.until(16).nothing();
+            let verdict = t.at(16).timed_out();
+            assert_eq!((verdict.unanswered, verdict.unsent), (3, 0), "{what}");
+        }
+    }
+}
+
+/// A host whose frames go nowhere, and that is shown what a test makes up. (The simulated world has an
+/// opinion of its own on what can be heard.)
+struct Alone {
+    setup: twins::Setup,
+    host: Station,
+    now: Instant,
+    zero: Instant,
+    /// A segment without data that the peer would send.
+    segment: Segment,
+    /// What was sent, by the milliseconds since the handshake.
+    sent: Vec<(i64, Kind)>,
+}
+
+impl Alone {
+    /// A connection that is kept alive: idle 10 s, interval 2 s, three probes.
+    fn connected(medium: Medium, ipv6: bool) -> Self {
+        let setup = twins::Setup {
+            medium,
+            ipv6,
+            all_kinds: false,
+            ..twins::Setup::of(0)
+        };
+        let mut host = Station::new(&setup, 1, 7, Some(config(10, 2, 3)));
+        let mut peer = Station::new(&setup, 2, 9, None);
+        host.open(&setup);
+        peer.open(&setup);
+        let mut last = None;
+        // smoltcp asks for its neighbour once a second.
+        for second in 0..5 {
+            for station in [&mut host, &mut peer] {
+                station.poll(Instant::from_secs(1000 + second));
+            }
+            for _ in 0..6 {
+                let now = Instant::from_secs(1000 + second);
+                for frame in std::mem::take(&mut host.wire.outbound) {
+                    if let Kind::Tcp(segment) = wire::parse(medium, &frame)
+                        && segment.src_port == station::FIRST_PORT
+                    {
+                        last = Some(segment);
+                    }
+                    peer.wire.inbound.push_back(frame);
+                }
+                peer.poll(now);
+                host.wire.inbound.extend(peer.wire.outbound.drain(..));
+                host.poll(now);
+            }
+        }
+        assert_eq!(host.tcp(0).state(), Tcp::Established);
+        let last = last.unwrap();
+        let heard = host.last_heard().unwrap();
+        Self {
+            setup,
+            host,
+            now: Instant::from_secs(1004),
+            zero: heard,
+            segment: Segment {
+                src_addr: last.dst_addr,
+                dst_addr: last.src_addr,
+                src_port: last.dst_port,
+                dst_port: last.src_port,
+                seq: last.ack.unwrap(),
+                ack: Some(last.seq),
+                ..last
+            },
+            sent: Vec::new(),
+        }
+    }
+
+    /// Lets so many milliseconds pass since the handshake.
+    fn at(&mut self, millis: u64) {
+        let end = self.zero + smoltcp::time::Duration::from_millis(millis);
+        loop {
+            let next = self.host.poll_at(self.now).unwrap_or(end);
+            self.now = next.max(self.now).min(end);
+            self.host.poll(self.now);
+            let at = (self.now - self.zero).total_millis().cast_signed();
+            for frame in self.host.wire.outbound.drain(..) {
+                self.sent.push((at, wire::parse(self.setup.medium, &frame)));
+            }
+            if self.now >= end && !self.host.wants_poll(self.now) {
+                return;
+            }
+        }
+    }
+
+    /// Shows it that segment, as `change` makes it, at once.
+    fn show(&mut self, segment: &Segment, change: impl Fn(&mut Vec<u8>)) {
+        let macs = (self.setup.medium == Medium::Ethernet).then(|| Macs {
+            src: station::mac(2),
+            dst: station::mac(1),
+        });
+        let mut frame = segment.emit(macs);
+        change(&mut frame);
+        self.host.wire.inbound.push_back(frame);
+        let now = (self.now - self.zero).total_millis();
+        self.at(now);
+    }
+
+    /// When segments were sent since this was asked last, and the RSTs among them.
+    fn take_segments(&mut self) -> (Vec<i64>, usize) {
+        let sent = self.sent.drain(..);
+        let segments: Vec<_> = sent
+            .filter_map(|(at, kind)| Some((at, kind.tcp()?.rst)))
+            .collect();
+        let resets = segments.iter().filter(|(_, rst)| *rst).count();
+        (segments.into_iter().map(|(at, _)| at).collect(), resets)
+    }
+}
+
+/// Lets a segment arrive in answer to each probe, as `change` makes it, and one with three octets.
+#[track_caller]
+fn answers(medium: Medium, ipv6: bool, change: impl Fn(&mut Vec<u8>), fate: Fate) {
+    let mut t = Alone::connected(medium, ipv6);
+    let segment = t.segment.clone();
+    t.take_segments();
+    for second in [10, 12, 14] {
+        t.at(second * 1000);
+        if fate == Fate::Nothing || second == 10 {
+            t.show(&segment, &change);
+        }
+    }
+    if fate == Fate::Nothing {
+        t.at(100_000);
+        assert_eq!(t.take_segments(), (vec![10_000, 12_000, 14_000, 16_000], 1));
+        assert_eq!(t.host.tcp(0).state(), Tcp::Closed);
+    } else {
+        t.at(20_000);
+        t.show(&segment, &change);
+        t.at(29_999);
+        assert_eq!(t.take_segments(), (vec![10_000, 20_000], 0));
+        assert_eq!(t.host.tcp(0).state(), Tcp::Established);
+    }
+
+    let mut t = Alone::connected(medium, ipv6);
+    t.at(3_000);
+    t.take_segments();
+    let text = Segment {
+        payload: b"abc".to_vec(),
+        ..t.segment.clone()
+    };
+    t.show(&text, &change);
+    t.at(12_999);
+    let probe_at = if fate == Fate::Heard { 13_000 } else { 10_000 };
+    let taken = if fate == Fate::Heard { 3 } else { 0 };
+    assert_eq!(t.host.received[0].octets, taken);
+    t.at(13_000);
+    let (sent, _) = t.take_segments();
+    // smoltcp acknowledges the octets after its delay.
+    let probes: Vec<_> = sent.into_iter().filter(|at| *at > 3_010).collect();
+    assert_eq!(probes[0], probe_at);
+}
+
+/// Puts hop-by-hop options behind an IPv6 header at `ip_at`: what they begin with, and `options`.
+fn put_hop_by_hop(frame: &mut Vec<u8>, ip_at: usize, options: [u8; 6]) {
+    let mut header = vec![frame[ip_at + 6], 0];
+    header.extend(options);
+    frame[ip_at + 6] = 0;
+    frame[ip_at + 5] += 8;
+    frame.splice(ip_at + 40..ip_at + 40, header);
+}
+
+/// K18, F1: routers of an RPL network put hop-by-hop options into every packet. smoltcp skips them, and
+/// we do; options that it does not skip make the packet nothing.
+#[test]
+fn k18_hop_by_hop_options_are_skipped_as_the_stack_skips_them() {
+    for (options, fate) in [
+        // PadN of 4, and six Pad1.
+        ([1, 4, 0, 0, 0, 0], Fate::Heard),
+        ([0, 0, 0, 0, 0, 0], Fate::Heard),
+        // Of an option that is not known, the upper two bits say whether it is skipped.
+        ([0x1e, 4, 0, 0, 0, 0], Fate::Heard),
+        ([0x5e, 4, 0, 0, 0, 0], Fate::Nothing),
+        ([0x9e, 4, 0, 0, 0, 0], Fate::Nothing),
+        // Longer than its header.
+        ([1, 5, 0, 0, 0, 0], Fate::Nothing),
+    ] {
+        for (medium, ip_at) in [(Medium::Ip, 0), (Medium::Ethernet, 14)] {
+            let change = |frame: &mut Vec<u8>| put_hop_by_hop(frame, ip_at, options);
+            answers(medium, true, change, fate);
+        }
+    }
+}
+
+/// K18: other extension headers smoltcp does not take before TCP, and we do not.
+#[test]
+fn k18_other_extension_headers_are_nothing() {
+    for next_header in [60, 43, 44] {
+        let change = |frame: &mut Vec<u8>| {
+            put_hop_by_hop(frame, 0, [1, 4, 0, 0, 0, 0]);
+            frame[6] = next_header;
+        };
+        let mut t = Alone::connected(Medium::Ip, true);
+        t.at(5_000);
+        let before = t.host.last_heard();
+        let segment = t.segment.clone();
+        t.show(&segment, change);
+        assert_eq!(t.host.last_heard(), before, "next header {next_header}");
+    }
+}
+
+/// K18, F3: a promiscuous device hands over frames to other stations, which smoltcp drops. They are
+/// nothing; frames to all, or to a group, are taken.
+#[test]
+fn k18_frames_to_another_station_are_nothing() {
+    for ipv6 in [false, true] {
+        for (to, fate) in [
+            ([2, 0, 0, 0, 0, 9], Fate::Nothing),
+            ([0xff; 6], Fate::Heard),
+            ([1, 0, 0x5e, 0, 0, 1], Fate::Heard),
+        ] {
+            let change = |frame: &mut Vec<u8>| frame[..6].copy_from_slice(&to);
+            answers(Medium::Ethernet, ipv6, change, fate);
+        }
+    }
+}
+
+/// K18, F3: a RST to another station is not the reason of an abort in the same poll, and does not pass for
+/// the end of the connection.
+#[test]
+fn k18_a_reset_to_another_station_is_not_the_reason() {
+    for aborts in [true, false] {
+        let mut t = Alone::connected(Medium::Ethernet, false);
+        t.at(5_000);
+        let reset = Segment {
+            rst: true,
+            ..t.segment.clone()
+        };
+        if aborts {
+            t.host.tcp(0).abort();
+        }
+        t.show(&reset, |frame| {
+            frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
+        });
+        t.at(100_000);
+        let reason = t.host.close_reason();
+        if aborts {
+            assert_eq!(reason, Some(CloseReason::LocalAbort));
+        } else {
+            assert!(matches!(reason, Some(CloseReason::KeepAlive(_))));
+        }
+    }
+}
+
+/// K18, F4: a datagram whose IPv4 header has a wrong checksum smoltcp drops. It is nothing; and where the
+/// device verifies that checksum, it is heard.
+#[test]
+fn k18_a_wrong_ipv4_header_checksum_is_nothing() {
+    for (at, by) in [(8, 3), (10, 0x80), (1, 4)] {
+        let what = format!("octet {at}");
+        for (setup, ip_at) in [(Setup::default(), 0), (Setup::default().ethernet(), 14)] {
+            let change = |frame: &mut Vec<u8>| frame[ip_at + at] ^= by;
+            arrives(&setup, &what, change, Fate::Nothing);
+            let mut verified = ChecksumCapabilities::default();
+            verified.ipv4 = Checksum::Tx;
+            arrives(&setup.checksums(verified), &what, change, Fate::Heard);
+        }
+    }
+}
+
+/// K18, F4: a damaged header once a second keeps no dead peer.
+#[test]
+fn k18_wrong_ipv4_header_checksums_delay_no_verdict() {
+    for (at, by) in [(8, 3), (10, 0x80), (1, 4)] {
+        let mut t = established(config(10, 2, 3));
+        t.silence_peer();
+        let segment = t.peer_segment();
+        let mut frame = t.script().frame(&segment);
+        frame[at] ^= by;
+        for second in 1..16 {
+            t.at(second);
+            t.inject(frame.clone());
+        }
+        t.skip();
+        assert_eq!(t.at(16).timed_out().unanswered, 3);
+    }
+}
+
+/// Makes the checksum of an IPv4 header right again.
+fn mend_ipv4(frame: &mut [u8]) {
+    Ipv4Packet::new_unchecked(frame).fill_checksum();
+}
+
+/// K18: a fragment is nothing, though it has all of a segment in it. That it must not be fragmented makes
+/// a datagram none.
+#[test]
+fn k18_fragments_are_nothing() {
+    for (flags, fate) in [
+        ([0x20, 0], Fate::Nothing),
+        ([0, 1], Fate::Nothing),
+        ([0x1f, 0xff], Fate::Nothing),
+        ([0x40, 0], Fate::Heard),
+        ([0, 0], Fate::Heard),
+    ] {
+        let change = |frame: &mut Vec<u8>| {
+            frame[6..8].copy_from_slice(&flags);
+            mend_ipv4(frame);
+        };
+        arrives(&Setup::default(), &format!("{flags:02x?}"), change, fate);
+    }
+}
+
+/// K18: a frame with a VLAN tag smoltcp does not take, and we do not.
+#[test]
+fn k18_frames_with_a_vlan_tag_are_nothing() {
+    for setup in [
+        Setup::default().ethernet(),
+        Setup::default().ethernet().ipv6(),
+    ] {
+        let change = |frame: &mut Vec<u8>| {
+            frame.splice(12..12, [0x81, 0, 0, 5]);
+        };
+        arrives(&setup, "tagged", change, Fate::Nothing);
+    }
+}
+
+/// K18: options of an IPv4 header are skipped, as many as there are room for.
+#[test]
+fn k18_ipv4_options_are_skipped() {
+    for words in [1_u8, 10] {
+        let change = |frame: &mut Vec<u8>| {
+            frame[0] += words;
+            frame[3] += 4 * words;
+            frame.splice(20..20, vec![1; usize::from(4 * words)]);
+            mend_ipv4(frame);
+        };
+        arrives(&Setup::default(), "options", change, Fate::Heard);
+    }
+}
+
+/// K18: zero is a checksum like any other: TCP has none that says "there is no checksum".
+#[test]
+fn k18_a_checksum_of_zero_is_verified() {
+    for setup in [Setup::default(), Setup::default().ipv6()] {
+        let tcp_at = if setup.ipv6 { 40 } else { 20 };
+        let change = |frame: &mut Vec<u8>| frame[tcp_at + 16..tcp_at + 18].fill(0);
+        arrives(&setup, "no checksum", change, Fate::Nothing);
+
+        // Data that brings it to zero: the checksum that there would be without it.
+        let mut t = setup.established(config(10, 2, 3));
+        t.silence_peer();
+        t.at(5).nothing();
+        let mut segment = t.peer_segment();
+        segment.payload = vec![0, 0];
+        let frame = t.script().frame(&segment);
+        segment.payload = frame[tcp_at + 16..tcp_at + 18].to_vec();
+        let frame = t.script().frame(&segment);
+        assert_eq!(frame[tcp_at + 16..tcp_at + 18], [0, 0]);
+        t.inject(frame);
+        t.at(6);
+        assert_eq!(t.last_heard(), Some(s(5) + ms(10)));
+        assert_eq!(t.socket().recv_queue(), 2);
     }
 }
 
@@ -364,12 +792,17 @@ enum Garbage {
 
 fn garbage() -> impl Strategy<Value = Garbage> {
     let payload = prop_oneof![Just(0_usize), 1..200_usize];
+    // K18: 128 octets are verified, of which up to 32 are the header.
+    let verified = prop_oneof![Just(0_usize), 1..=96_usize];
     prop_oneof![
         vec(any::<u8>(), 0..200).prop_map(Garbage::Octets),
         (payload.clone(), any::<usize>())
             .prop_map(|(payload, keep)| Garbage::Truncated { payload, keep }),
-        (payload.clone(), any::<usize>(), 1..=u8::MAX)
-            .prop_map(|(payload, at, by)| Garbage::Mutated { payload, at, by }),
+        (verified, any::<usize>(), 1..=u8::MAX).prop_map(|(payload, at, by)| Garbage::Mutated {
+            payload,
+            at,
+            by
+        }),
         // Within a megabyte of the right numbers a guess might hit.
         (
             1_u32 << 20..u32::MAX - (1 << 20),

@@ -212,6 +212,19 @@ impl Scenario {
         (snd_nxt.unwrap(), rcv_nxt)
     }
 
+    /// The question of the user timeout leaves now, with so many octets outstanding: its SEQ is
+    /// SND.UNA - 1 (K11).
+    #[track_caller]
+    pub fn question(&mut self, outstanding: u32) -> &mut Self {
+        let before = self.claimed;
+        let segment = self.segment();
+        let (snd_nxt, rcv_nxt) = self.numbers((segment.src_port, segment.dst_port), before);
+        let right = (snd_nxt.wrapping_sub(outstanding + 1), Some(rcv_nxt));
+        let is_question = segment.is_pure_ack() && (segment.seq, segment.ack) == right;
+        assert!(is_question, "not a question: {segment:?}\n{}", self.story());
+        self
+    }
+
     /// A keep-alive of smoltcp's own leaves now: one octet below SND.NXT.
     #[track_caller]
     pub fn smoltcp_probe(&mut self) -> &mut Self {

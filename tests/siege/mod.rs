@@ -22,7 +22,7 @@ use smoltcp::wire::{
 use tcp_keepalive::sim::wire::{Macs, Segment, neighbor_reply};
 use tcp_keepalive::sim::{Conditions, Host, Id, LinkId, Peer, Rng, Switch, World};
 use tcp_keepalive::smoltcp::CloseReason;
-use tcp_keepalive::{Config, Event, Instant, State};
+use tcp_keepalive::{Config, Event, FailedAt, Instant, State};
 
 /// The device's buffers.
 pub const BUFFER: usize = 1024;
@@ -78,7 +78,7 @@ pub enum Attack {
     NoAck,
     /// All is right but the checksum.
     Damaged,
-    /// The same with more octets than are verified on arrival.
+    /// The same with more octets than are verified: it counts for its numbers (K18).
     LongDamaged,
     /// The peer, or its port, cannot be reached (MUST-56).
     Unreachable,
@@ -93,7 +93,7 @@ pub enum Attack {
 }
 
 /// Those that are to have no effect.
-pub const ATTACKS: [Attack; 14] = [
+pub const ATTACKS: [Attack; 13] = [
     Attack::BlindAcks,
     Attack::HalfBlindAck,
     Attack::HalfBlindSeq,
@@ -105,7 +105,6 @@ pub const ATTACKS: [Attack; 14] = [
     Attack::BlindFins,
     Attack::NoAck,
     Attack::Damaged,
-    Attack::LongDamaged,
     Attack::Unreachable,
     Attack::Garbage,
 ];
@@ -330,19 +329,31 @@ impl Lan {
         self.inject_at(at, reply);
     }
 
-    /// The server says that it has its own.
-    pub fn correct_at(&mut self, at: Instant) {
-        let macs = Macs {
-            src: self.world[self.server].mac(),
-            dst: mac(DEVICE),
-        };
-        let reply = neighbor_reply(address(SERVER), address(DEVICE), macs);
-        let server = self.server;
-        let plan = move |world: &mut World| {
-            world[server].inject(reply);
-            Ok(())
-        };
-        self.world.at(at, plan).unwrap();
+    /// When the device asked for the server's address, and when it sent segments to that address and to
+    /// the attacker's.
+    pub fn asked(&self) -> [Vec<Instant>; 3] {
+        let frames = self.world.trace().frames();
+        let ours = frames.filter(|sent| sent.from == self.device.into());
+        let mut all = [Vec::new(), Vec::new(), Vec::new()];
+        for sent in ours {
+            let is_segment = sent.kind.tcp().is_some();
+            if sent.kind.is_neighbor_query() {
+                all[0].push(sent.at);
+            } else if is_segment && sent.bytes[..6] == mac(SERVER).0 {
+                all[1].push(sent.at);
+            } else if is_segment && sent.bytes[..6] == mac(ATTACKER).0 {
+                all[2].push(sent.at);
+            }
+        }
+        all
+    }
+
+    /// Where the verdict says that the probes failed.
+    pub fn failed_at(&self) -> Option<FailedAt> {
+        match self.close_reason()? {
+            CloseReason::KeepAlive(verdict) => Some(verdict.failed_at),
+            _ => None,
+        }
     }
 
     /// When the server was given up.

@@ -1,12 +1,14 @@
 //! What one of two hosts, that with keep-alive, may do otherwise than the other one.
 
-use smoltcp::time::Instant;
+use smoltcp::phy::Medium;
+use smoltcp::time::{Duration, Instant};
 use tcp_keepalive::Event;
 use tcp_keepalive::sim::wire::{self, Kind, Segment};
 
 use super::station::{self, Setup, Station};
 
-/// Takes what both of them send, and fails at what is different, but for probes.
+/// Takes what both of them send, and fails at what is different, but for probes, answers to strangers
+/// (K19) and questions for a neighbour (K17).
 pub struct Comparison {
     setup: Setup,
     /// What the connection has shown: SND.NXT, and the last acknowledgement that was sent.
@@ -15,10 +17,21 @@ pub struct Comparison {
     pub extra: Vec<Segment>,
     /// Frames that both have sent.
     pub compared: u64,
-    /// What may be extra besides probes.
-    pub allows_query: bool,
+    /// The RST of a verdict may be extra too.
     pub allows_reset: bool,
+    /// Questions for a neighbour that only it has asked.
     pub queries: u32,
+    /// There is a reason for one: an unanswered probe, or somebody has said something of a neighbour.
+    has_query: bool,
+    /// Answers to strangers that only it has given, and when it gave the last one.
+    pub answers: u32,
+    last_answer: Option<Instant>,
+    /// A SYN has arrived that belongs to no connection that is being opened.
+    has_stranger: bool,
+    /// Acknowledgements that it has not sent, because it was asked for its numbers within the second
+    /// before that: the answer to that counts as one of those of which smoltcp gives one a second.
+    pub missing: u32,
+    last_probe: Option<Instant>,
 }
 
 impl Comparison {
@@ -28,9 +41,26 @@ impl Comparison {
             numbers: None,
             extra: Vec::new(),
             compared: 0,
-            allows_query: false,
             allows_reset: false,
             queries: 0,
+            has_query: false,
+            answers: 0,
+            last_answer: None,
+            has_stranger: false,
+            missing: 0,
+            last_probe: None,
+        }
+    }
+
+    /// Both are shown this frame.
+    pub fn shown(&mut self, frame: &[u8]) {
+        match wire::parse(self.setup.medium, frame) {
+            Kind::Tcp(segment) => {
+                let ports = (segment.dst_port, segment.src_port);
+                let is_stranger = segment.syn && segment.ack.is_none() && !segment.rst;
+                self.has_stranger |= is_stranger && ports == self.first_ports();
+            }
+            _ => self.has_query |= is_of_neighbor(self.setup.medium, frame),
         }
     }
 
@@ -45,7 +75,14 @@ impl Comparison {
                 self.allow(now, frame, expected.peek().copied());
             }
         }
-        assert_eq!(expected.next(), None, "was not sent at {now}");
+        for frame in expected {
+            self.allow_missing(now, frame);
+        }
+    }
+
+    /// Keep-alive is switched off and on: it does not know any more which strangers it has answered.
+    pub const fn switched(&mut self) {
+        self.last_answer = None;
     }
 
     /// What the one with keep-alive is told of its connection.
@@ -87,28 +124,57 @@ impl Comparison {
 
     fn is_first_connection(&self, segment: &Segment) -> bool {
         let ports = (segment.src_port, segment.dst_port);
-        let ours = if self.setup.passive {
+        ports == self.first_ports() && segment.src_addr == self.setup.address(1)
+    }
+
+    /// Our port of the first connection, and the peer's.
+    const fn first_ports(&self) -> (u16, u16) {
+        if self.setup.passive {
             (station::SERVICE, station::FIRST_PORT)
         } else {
             (station::FIRST_PORT, station::SERVICE)
-        };
-        ports == ours && segment.src_addr == self.setup.address(1)
+        }
     }
 
-    /// A frame that only the host with keep-alive has sent: a probe, and nothing else (K12).
+    /// A frame that only the host without keep-alive has sent.
+    fn allow_missing(&mut self, now: Instant, frame: &[u8]) {
+        let kind = wire::parse(self.setup.medium, frame);
+        let is_soon = |last| now < last + Duration::from_secs(1);
+        let is_answer = kind.tcp().is_some_and(|segment| {
+            let numbers = segment.ack.map(|ack| (segment.seq, ack));
+            self.is_first_connection(segment) && segment.is_pure_ack() && numbers == self.numbers
+        });
+        let is_limited = is_answer && self.last_probe.is_some_and(is_soon);
+        assert!(is_limited, "was not sent at {now}: {kind:?}");
+        self.missing += 1;
+    }
+
+    /// A frame that only the host with keep-alive has sent: a probe (K12), or what comes with it.
     fn allow(&mut self, now: Instant, frame: &[u8], instead_of: Option<&Vec<u8>>) {
         let kind = wire::parse(self.setup.medium, frame);
-        if self.allows_query && kind.is_neighbor_query() {
+        let context = format!("{kind:?} at {now}, not {instead_of:02x?}");
+        if kind.is_neighbor_query() {
+            assert!(self.has_query, "asked without a reason: {context}");
+            self.has_query = false;
             self.queries += 1;
             return;
         }
-        let context = format!("{kind:?} at {now}, not {instead_of:02x?}");
         let Kind::Tcp(segment) = kind else {
             panic!("sent only with keep-alive: {context}");
         };
         let (nxt, ack) = self.numbers.expect("there was a connection");
         assert!(self.is_first_connection(&segment), "{context}");
         assert!(segment.checksum_ok && segment.ip_checksum_ok, "{context}");
+        if self.has_stranger && segment.seq == nxt && !segment.rst {
+            assert!(segment.is_pure_ack(), "{context}");
+            assert_eq!(segment.ack, Some(ack), "{context}");
+            let is_rare = |last| now >= last + Duration::from_secs(1);
+            assert!(self.last_answer.is_none_or(is_rare), "{context}");
+            self.has_stranger = false;
+            self.last_answer = Some(now);
+            self.answers += 1;
+            return;
+        }
         if self.allows_reset && segment.rst {
             assert_eq!(segment.seq, nxt, "{context}");
         } else {
@@ -118,6 +184,16 @@ impl Comparison {
         // What the stack has not acknowledged yet the probe may.
         let ahead = segment.ack.unwrap().wrapping_sub(ack);
         assert!(ahead <= 1 << 16, "{context}");
+        self.has_query |= self.setup.medium == Medium::Ethernet && !segment.rst;
+        self.last_probe = Some(now);
         self.extra.push(segment);
     }
+}
+
+/// ARP, or `ICMPv6`, which neighbour discovery is part of.
+fn is_of_neighbor(medium: Medium, frame: &[u8]) -> bool {
+    let is_ethernet = medium == Medium::Ethernet;
+    is_ethernet
+        && (frame.get(12..14) == Some(&[0x08, 0x06])
+            || frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(20) == Some(&58))
 }

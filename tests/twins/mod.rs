@@ -100,6 +100,7 @@ impl Twins {
 
     /// Both are shown this frame, now.
     pub fn show(&mut self, frame: Vec<u8>) {
+        self.comparison.shown(&frame);
         self.plain.wire.inbound.push_back(frame.clone());
         self.kept.wire.inbound.push_back(frame.clone());
         self.shown.push_back(frame);

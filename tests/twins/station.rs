@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use smoltcp::iface::{Config as IfaceConfig, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{dhcpv4, dns, icmp, raw, tcp, udp};
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{
     DnsQueryType, EthernetAddress, HardwareAddress, Icmpv4Packet, Icmpv4Repr, Icmpv6Packet,
     Icmpv6Repr, IpAddress, IpCidr, IpProtocol, IpRepr, IpVersion,
 };
-use tcp_keepalive::smoltcp::KeepAliveSet;
+use tcp_keepalive::smoltcp::{CloseReason, KeepAliveSet};
 use tcp_keepalive::{Config, Event};
 
 /// The port at which a connection is accepted.
@@ -113,6 +113,17 @@ pub struct Station {
     pub received: [Received; 7],
     query: Option<dns::QueryHandle>,
     reopened: u16,
+}
+
+/// How a host is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// `KeepAliveSet::poll`.
+    Set,
+    /// `Interface::poll`.
+    Interface,
+    /// `Interface::poll_ingress_single` for each frame, then `poll_egress`.
+    Single,
 }
 
 /// All that can be seen of a host.
@@ -269,10 +280,39 @@ impl Station {
         self.receive();
     }
 
+    /// Polls by one of the ways that smoltcp has, with the device wrapped.
+    pub fn poll_by(&mut self, way: Way, now: Instant) {
+        SHOWN.set(now);
+        let (iface, sockets, wire) = (&mut self.iface, &mut self.sockets, &mut self.wire);
+        let keep_alive = self.keep_alive.as_mut().unwrap();
+        match way {
+            Way::Set => {
+                keep_alive.poll(now, iface, wire, sockets);
+            }
+            Way::Interface => {
+                iface.poll(now, &mut keep_alive.wrap(wire), sockets);
+            }
+            Way::Single => {
+                while !wire.inbound.is_empty() {
+                    iface.poll_ingress_single(now, &mut keep_alive.wrap(wire), sockets);
+                }
+                iface.poll_egress(now, &mut keep_alive.wrap(wire), sockets);
+            }
+        }
+        self.receive();
+    }
+
     pub fn poll_at(&mut self, now: Instant) -> Option<Instant> {
         match &mut self.keep_alive {
             Some(keep_alive) => keep_alive.poll_at(now, &mut self.iface, &self.sockets),
             None => self.iface.poll_at(now, &self.sockets),
+        }
+    }
+
+    pub fn poll_delay(&mut self, now: Instant) -> Option<Duration> {
+        match &mut self.keep_alive {
+            Some(keep_alive) => keep_alive.poll_delay(now, &mut self.iface, &self.sockets),
+            None => self.iface.poll_delay(now, &self.sockets),
         }
     }
 
@@ -292,6 +332,14 @@ impl Station {
 
     pub fn keep_alive_state(&self) -> Option<tcp_keepalive::State> {
         self.keep_alive.as_ref()?.state(self.connections[0])
+    }
+
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.keep_alive.as_ref()?.last_heard(self.connections[0])
+    }
+
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.keep_alive.as_ref()?.close_reason(self.connections[0])
     }
 
     pub fn observe(&mut self, now: Instant) -> Observation {

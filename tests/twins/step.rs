@@ -144,7 +144,10 @@ impl Step {
                 twins.peer.listen_again(*index);
                 twins.both(|twin| twin.connect_again(*index));
             }
-            Self::Enable(on) => twins.kept.switch(*on),
+            Self::Enable(on) => {
+                twins.comparison.switched();
+                twins.kept.switch(*on);
+            }
             Self::Lose(percent) => twins.loss = percent % 40,
             Self::Wait(millis) => twins.wait(Duration::from_millis(u64::from(*millis))),
         }
