@@ -35,7 +35,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address};
 use tcp_keepalive::smoltcp::KeepAliveSet;
-use tcp_keepalive::{Config as KeepAliveConfig, Event, Verdict};
+use tcp_keepalive::{Config as KeepAliveConfig, Event, FailedAt, Verdict};
 
 use wire::{Ring, Wire};
 
@@ -68,11 +68,11 @@ impl Break {
         }
     }
 
-    /// Of the attempts, those that left and those that could not: (unanswered, unsent).
-    fn attempts(self) -> (u8, u8) {
+    /// How far the probes get: all of them leave.
+    fn failed_at(self) -> FailedAt {
         match self {
-            Self::Cable => (0, LINUX.count()),
-            Self::Path => (LINUX.count(), 0),
+            Self::Cable => FailedAt::NextHop,
+            Self::Path => FailedAt::Peer,
         }
     }
 }
@@ -326,7 +326,8 @@ impl<'t, const N: usize> World<'t, N> {
         let due = heard + Duration::from_micros(micros(silent_for));
         assert_eq!(self.now, due, "when {handle} is given up");
         assert_eq!(verdict.silent_for, silent_for);
-        assert_eq!((verdict.unanswered, verdict.unsent), breaks.attempts());
+        assert_eq!((verdict.unanswered, verdict.unsent), (LINUX.count(), 0));
+        assert_eq!(verdict.failed_at, breaks.failed_at());
         if self.given_up == 0 {
             self.say(format_args!("given up, {verdict}"));
         }
@@ -344,14 +345,13 @@ impl<'t, const N: usize> World<'t, N> {
     }
 
     fn summarise(&self, breaks: Break, rounds: Spent) {
-        let (unanswered, unsent) = breaks.attempts();
         hprintln!(
-            "verdicts: {} of {} exactly {} s after the peer was last heard, {} unanswered, {} unsent",
+            "verdicts: {} of {} exactly {} s after the peer was last heard, {} unanswered, failed at the {}",
             self.given_up,
             N,
             LINUX.detection_time().as_secs(),
-            unanswered,
-            unsent
+            LINUX.count(),
+            breaks.failed_at()
         );
         let cycles = u64::try_from(N).expect("there are few") * u64::from(ANSWERED);
         let whole = |tenths: u64| tenths / 10;

@@ -56,6 +56,7 @@ fn all<const N: usize>() {
     let config: Config = black_box(Config::DEFAULT);
     let _ = black_box(set.enable(handle, config));
     black_box(black_box(&mut *set).poll(now(), iface, &mut device, sockets));
+    black_box(iface.poll(now(), &mut black_box(&mut *set).wrap(&mut device), sockets));
     black_box(black_box(&mut *set).poll_at(now(), iface, sockets));
     black_box(black_box(&mut *set).poll_delay(now(), iface, sockets));
     black_box(black_box(&mut *set).poll_event());

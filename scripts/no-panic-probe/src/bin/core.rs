@@ -9,9 +9,14 @@ use core::hint::black_box;
 use core::panic::PanicInfo;
 use core::time::Duration;
 
+use core::net::SocketAddr;
+
+use tcp_keepalive::link::{
+    Checksum, Checksums, CloseReason, Ending, Id, Link, MAX_FRAME_LEN, Medium, Socket, Tuple,
+};
 use tcp_keepalive::{
-    Cause, Config, ConfigError, Event, Flow, Instant, KeepAlive, Probe, ProbePayload, Segment,
-    SeqNumber, State, Stats, Tcb, Verdict,
+    Cause, Config, ConfigError, Event, FailedAt, Flow, Instant, KeepAlive, Probe, ProbePayload,
+    Segment, SeqNumber, State, Stats, Tcb, Verdict,
 };
 
 unsafe extern "C" {
@@ -32,6 +37,9 @@ extern "C" fn _start() -> ! {
         sequence_numbers();
         if let Ok(config) = configs() {
             machine(config);
+            link::<0, 1>(config);
+            link::<8, 1>(config);
+            link::<8, 4>(config);
         }
         flow();
     }
@@ -103,6 +111,9 @@ fn machine(config: Config) {
     black_box(&mut *machine).handle_segment(now());
     black_box(&mut *machine).handle_sent(now());
     black_box(&mut *machine).handle_blocked(now());
+    black_box(&mut *machine).handle_hop_asked();
+    black_box(&mut *machine).handle_hop_answered();
+    black_box(&mut *machine).handle_unreachable();
     black_box(&mut *machine).handle_timeout(now(), &tcb());
     if let Some(probe) = black_box(&mut *machine).poll_transmit(now(), &tcb()) {
         look_at(&probe);
@@ -138,8 +149,10 @@ fn tell(verdict: Verdict) {
         silent_for,
         unanswered,
         unsent,
+        failed_at,
     } = verdict;
     show::<Cause>(&cause);
+    show::<FailedAt>(&failed_at);
     black_box((silent_for, unanswered, unsent));
 }
 
@@ -153,7 +166,68 @@ fn segment() -> Segment {
         fin: false,
         rst: false,
         timestamps: None,
+        window_scale: None,
     })
+}
+
+/// The engine, over frames of any length with anything in them.
+fn link<const N: usize, const W: usize>(config: Config) {
+    let mut link = Link::<N, W>::new();
+    let link = black_box(&mut link);
+    let checksums = Checksums {
+        ipv4: black_box(Checksum::Software),
+        transport: black_box(Checksum::Software),
+    };
+    link.set_capabilities(black_box(Medium::Ethernet), checksums);
+    let octets = black_box([0; 1514]);
+    let frame = || octets.get(..black_box(0)).unwrap_or_default();
+    let mut out = [0; MAX_FRAME_LEN];
+    let endpoint = || black_box(SocketAddr::from(([0; 4], 0)));
+    let Some(id): Option<Id> = link.add(config) else {
+        return;
+    };
+    let id = black_box(id);
+    black_box(&mut *link).set_config(id, config);
+    if let Some(tuple) = Tuple::new(endpoint(), endpoint()) {
+        black_box((tuple.local(), tuple.remote()));
+        for socket in [
+            Socket::Closed(black_box(Ending::Unknown)),
+            Socket::Opening(tuple),
+            Socket::Open(tuple),
+        ] {
+            let is_busy = black_box(false);
+            black_box(black_box(&mut *link).follow(now(), id, socket, black_box(0), is_busy));
+        }
+    }
+    for config in [Some(config), None] {
+        black_box(&mut *link).switch(now(), id, black_box(config));
+    }
+    black_box(&mut *link).forget_opening();
+    black_box(&mut *link).handle_received(now(), frame());
+    black_box(&mut *link).handle_sent(now(), frame());
+    black_box(&mut *link).handle_answer(now(), frame());
+    if black_box(&mut *link).is_due(now()) {
+        black_box(&mut *link).settle();
+        black_box(&mut *link).handle_timeout(now());
+    }
+    black_box(black_box(&mut *link).poll_transmit(now(), &mut out));
+    black_box(&mut *link).handle_transmitted(now());
+    black_box(&mut *link).handle_blocked(now());
+    black_box(black_box(&mut *link).poll_receive(now(), &mut out));
+    black_box(black_box(&mut *link).take_change());
+    black_box(link.poll_opening());
+    black_box(link.poll_timeout());
+    black_box(black_box(&mut *link).poll_event());
+    black_box(link.has_events());
+    black_box(link.is_over(id));
+    black_box(link.state(id));
+    black_box(link.config(id));
+    black_box(link.stats(id));
+    black_box(link.last_heard(id));
+    black_box::<Option<CloseReason>>(link.close_reason(id));
+    black_box(link.tuple(id));
+    black_box(&mut *link).remove(id);
+    black_box(link);
 }
 
 fn flow() {
@@ -168,6 +242,8 @@ fn flow() {
     black_box(flow.rcv_nxt());
     black_box(flow.is_window_closed());
     black_box(flow.is_in_flight());
+    black_box(flow.is_known());
+    black_box(flow.is_closed());
 }
 
 /// Text that goes nowhere.

@@ -111,6 +111,7 @@ fn flow() {
             fin: word() != 0,
             rst: word() != 0,
             timestamps: Some((word(), word())),
+            window_scale: None,
         }
     }
 

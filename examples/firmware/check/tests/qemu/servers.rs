@@ -88,7 +88,7 @@ fn four_clients() -> Result<[TcpStream; SERVERS], String> {
 fn each_is_probed(machine: &mut Machine) -> Result<(), String> {
     // The handle of the client's socket is 0.
     (1..=SERVERS).try_for_each(|handle| {
-        let words = format!("keep-alive SocketHandle({handle}): probe sent");
+        let words = format!("keep-alive {handle}: probe sent");
         machine.line(0, &[&words], PATIENCE).map(|_| ())
     })
 }
