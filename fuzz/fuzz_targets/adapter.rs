@@ -1,10 +1,10 @@
 //! Whatever arrives around a live connection, and whatever the application does meanwhile, the stack
-//! under the tap behaves as the stack without it: octet for octet, but for probes.
+//! under the adapter behaves as the stack without it: octet for octet, but for probes.
 //!
 //! On Ethernet and IP media, IPv4 and IPv6, with sockets of every other kind beside the connection.
 //! Then the peer falls silent, and within the detection time the connection has to be gone.
 //!
-//! `scripts/fuzz`, or `cargo fuzz run --no-cfg-fuzzing -s none flow_and_tap`
+//! `scripts/fuzz`, or `cargo fuzz run --no-cfg-fuzzing -s none adapter`
 
 #![no_main]
 
