@@ -5,8 +5,8 @@ use std::fmt;
 use super::register::{self, Row, Standing, Unreadable};
 use super::source::{Citation, File};
 
-/// The rules of the machine are K1 to K16.
-const RULES: usize = 16;
+/// The rules of the machine are K1 to K20.
+const RULES: usize = 20;
 
 /// One thing in which the register, the code and the tests do not agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(crate) enum Disagreement {
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const REGISTER: &str = "CONFORMANCE.md";
+        const REGISTER: &str = "docs/conformance.md";
         match self {
             Self::Unreadable(Unreadable { line, why }) => write!(f, "{REGISTER}:{line}: {why}"),
             Self::NoSuchKindOfId { line, id } => {
@@ -279,7 +279,7 @@ mod tests {
     const HEADING: &str =
         "| id | what it says | code | tests | standing |\n|---|---|---|---|---|\n";
 
-    /// A register in which everything is as it should be, K1 to K16 from the third line on, with
+    /// A register in which everything is as it should be, K1 to K20 from the third line on, with
     /// `row` in place of the row of K1 and further rows below.
     fn register(first: &str, more: &str) -> String {
         let row = |number| format!("| K{number} | it | `a.rs`: `obey` | `obeyed` | met |\n");
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(
             of_row("| K1 | it | `a.rs`: `obey` | | met |"),
             [
-                "CONFORMANCE.md:3: K1 has no test, and no reason why it has none",
+                "docs/conformance.md:3: K1 has no test, and no reason why it has none",
                 "tests/b.rs: k1_is_so is not in the row of K1",
             ]
         );
@@ -343,8 +343,8 @@ mod tests {
         assert_eq!(
             of_row("| K1 | it | `a.rs`: `obey` | `k1_*`, `obeye`, `k1_is_not*` | met |"),
             [
-                "CONFORMANCE.md:3: K1: there is no test obeye",
-                "CONFORMANCE.md:3: K1: there is no test k1_is_not*",
+                "docs/conformance.md:3: K1: there is no test obeye",
+                "docs/conformance.md:3: K1: there is no test k1_is_not*",
             ]
         );
     }
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn citation_of_what_has_no_row() {
         for (citation, id) in [
-            ("K17", "K17"),
+            ("K21", "K21"),
             ("MUST-999", "MUST-999"),
             ("MUST-55", "MUST-55"),
             ("SHLD-5", "SHLD-5"),
@@ -404,8 +404,8 @@ mod tests {
         assert_eq!(
             of_row("| K1 | it | `a.rs`: `obey`, `disobey`; `c.rs`: `obey` | `k1_*` | met |"),
             [
-                "CONFORMANCE.md:3: K1: src/a.rs declares no disobey",
-                "CONFORMANCE.md:3: K1: there is no src/c.rs",
+                "docs/conformance.md:3: K1: src/a.rs declares no disobey",
+                "docs/conformance.md:3: K1: there is no src/c.rs",
             ]
         );
     }
@@ -415,7 +415,7 @@ mod tests {
     fn met_without_code() {
         assert_eq!(
             of_row("| K1 | it | | `k1_*` | met |"),
-            ["CONFORMANCE.md:3: K1 is met, and no code is named"]
+            ["docs/conformance.md:3: K1 is met, and no code is named"]
         );
     }
 
@@ -458,8 +458,8 @@ mod tests {
         assert_eq!(
             list,
             [
-                "CONFORMANCE.md:22: it has not five cells",
-                "CONFORMANCE.md:21: text is no id that a source could cite",
+                "docs/conformance.md:26: it has not five cells",
+                "docs/conformance.md:25: text is no id that a source could cite",
             ]
         );
     }

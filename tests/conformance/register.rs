@@ -1,4 +1,4 @@
-//! Reading the register: the rows of the tables in `CONFORMANCE.md`.
+//! Reading the register: the rows of the tables in `docs/conformance.md`.
 //!
 //! A table of the register has these columns; other tables are left alone:
 //!
