@@ -668,7 +668,12 @@ impl KeepAlive {
             Phase::Sent if is_busy && !self.flags.has(Flags::STRUCK) => {
                 // K3: data took the place of the next probe.
                 self.suspect();
-                self.enter(Phase::PutOff, now);
+                if self.user_timeout.is_some() {
+                    // It cannot leave, or the timeout's clock would run.
+                    self.owe(now, false);
+                } else {
+                    self.enter(Phase::PutOff, now);
+                }
             }
             Phase::Sent => self.fail_attempt(now, due),
         }

@@ -317,9 +317,13 @@ impl Model {
                 whose: Cause::KeepAlive,
                 ..
             } if is_busy => {
-                // K3: the next probe is due while busy.
+                // K3: the next probe is due while busy. K11. Choice: as above, nothing that asks left.
                 self.suspect();
-                self.waiting = Waiting::PutOff { since: now };
+                self.waiting = if self.config.user_timeout().is_some() {
+                    Waiting::Owing { since: now }
+                } else {
+                    Waiting::PutOff { since: now }
+                };
             }
             Waiting::Leaving { whose, .. } | Waiting::Answer { whose, .. } => {
                 self.fail(now, due, whose);
