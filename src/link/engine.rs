@@ -505,6 +505,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let Some(index) = self.find(&tuple) else {
             if segment.syn && !is_received {
                 self.note_opening(tuple, &segment, next_hop, datagram.hop_limit);
+            } else if !is_received || datagram.is_intact(self.framing.checksums) {
+                self.keep_opening(&tuple, &segment, is_received);
             }
             return;
         };
@@ -690,6 +692,23 @@ impl<const N: usize, const W: usize> Link<N, W> {
             }
             Phase::Open if segment.fin => machine.handle_sent(self.now),
             _ => {}
+        }
+    }
+
+    /// Keeps the numbers of a connection without a place: it may be given one later.
+    #[cold]
+    #[inline(never)]
+    fn keep_opening(&mut self, tuple: &Tuple<W>, segment: &Segment, is_received: bool) {
+        let Some(seen) = self.openings.iter_mut().find(|seen| seen.tuple == *tuple) else {
+            return;
+        };
+        if segment.rst {
+            // Whoever believes it has no connection any more. Who does not will be asked.
+            seen.tuple = Tuple::NONE;
+        } else if is_received {
+            seen.flow.handle_received(segment);
+        } else {
+            seen.flow.handle_sent(segment);
         }
     }
 
