@@ -75,7 +75,7 @@ pub struct KeepAlive {
     unsent: u8,
     flags: Flags,
     events: Events,
-    evidence: Evidence,
+    hop: Hop,
     // The configuration, without the padding that `Config` has.
     count: u8,
     payload: ProbePayload,
@@ -116,6 +116,10 @@ impl defmt::Format for KeepAlive {
 enum Phase {
     /// To be enabled.
     Off,
+    /// To report the verdict that fell then.
+    Over,
+    /// For nothing: the verdict is reported.
+    Reported,
     /// For silence to last [`Config::idle`]. A received segment is only stamped.
     Armed,
     /// The same, but a received segment has more to do: nothing was heard since enabling, or there is
@@ -131,10 +135,6 @@ enum Phase {
     Offered,
     /// For the answer to the probe that left then.
     Sent,
-    /// To report the verdict that fell then.
-    Over,
-    /// For nothing: the verdict is reported.
-    Reported,
 }
 
 /// Facts of one connection that do not exclude each other.
@@ -155,6 +155,11 @@ impl Flags {
     const RECONFIGURED: u8 = 1 << 4;
     /// `asked` is when a question left that the peer has not answered, no matter whose it was.
     const ASKED: u8 = 1 << 5;
+    /// A destination-unreachable message arrived since the peer was last heard.
+    const UNREACHABLE: u8 = 1 << 6;
+
+    /// What is forgotten when the peer is heard: everything but that it was heard.
+    const OF_ROUND: u8 = !Self::HEARD;
 
     #[inline]
     const fn has(self, flag: u8) -> bool {
@@ -172,14 +177,18 @@ impl Flags {
     }
 }
 
-/// What is known, since the peer was last heard, of the way to it.
+/// What is known of the next hop since the peer was last heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-enum Evidence {
-    Nothing,
-    HopSilent,
-    HopAnswers,
-    Unreachable,
+enum Hop {
+    /// It was not asked.
+    Unknown,
+    /// It has answered none of our questions.
+    Silent,
+    /// It has answered the last one.
+    Answers,
+    /// It has answered one, and not yet the last one.
+    AskedAgain,
 }
 
 /// One slot for each kind of event, and which of them came first.
@@ -343,8 +352,8 @@ pub struct Stats {
     pub unsent_attempts: u32,
     /// Verdicts; at most [`u16::MAX`].
     pub verdicts: u32,
-    /// Attempts and verdicts that fell due more than an interval before the machine was polled;
-    /// at most [`u16::MAX`].
+    /// Attempts and verdicts that fell due more than an interval before the machine was polled; at most
+    /// [`u16::MAX`]. One that a new configuration puts off before that poll is not counted.
     pub late_polls: u32,
     /// How long the last answer took, to the microsecond, up to 71 minutes. Measured when one
     /// probe alone was unanswered; with more, there is no telling which of them was answered
@@ -411,7 +420,7 @@ impl KeepAlive {
         unsent: 0,
         flags: Flags(0),
         events: Events::NONE,
-        evidence: Evidence::Nothing,
+        hop: Hop::Unknown,
         count: 0,
         payload: ProbePayload::Empty,
         late_polls: 0,
@@ -475,14 +484,8 @@ impl KeepAlive {
     /// A verdict that the new configuration makes due at once is put to one more probe first,
     /// once in a round of silence.
     pub fn set_config(&mut self, now: Instant, config: Config) {
-        let was_missed = self.is_gap(now, self.due());
-        let was_spared = self.flags.has(Flags::SPARED);
         self.replace_config(config);
         self.settle_config(now);
-        if was_missed && !was_spared && self.flags.has(Flags::SPARED) {
-            // It fell due under the configuration before, and nobody looked.
-            self.late_polls = self.late_polls.saturating_add(1);
-        }
     }
 
     /// Replaces the configuration at a time that is not known: the next
@@ -494,8 +497,13 @@ impl KeepAlive {
         }
         let before = self.due();
         self.store(config);
-        let is_asking = matches!(self.phase, Phase::Owing | Phase::Offered | Phase::Sent);
-        if !is_asking || self.due() < before || self.has_lost_its_timeout() {
+        let changes = match self.phase {
+            Phase::Off | Phase::Over | Phase::Reported => return,
+            Phase::Wanted => false,
+            Phase::Armed | Phase::Waiting | Phase::PutOff => true,
+            Phase::Owing | Phase::Offered | Phase::Sent => self.due() < before,
+        };
+        if changes || self.has_lost_its_timeout() {
             self.flags.set(Flags::RECONFIGURED);
         }
     }
@@ -507,7 +515,7 @@ impl KeepAlive {
     }
 
     fn settle_config(&mut self, now: Instant) {
-        if !self.flags.has(Flags::RECONFIGURED) || self.is_over() {
+        if !self.flags.has(Flags::RECONFIGURED) {
             return;
         }
         self.flags.clear(Flags::RECONFIGURED);
@@ -582,16 +590,23 @@ impl KeepAlive {
 
     /// Records that the next hop was asked for its address (K20). Call it when the question left.
     pub fn handle_hop_asked(&mut self) {
-        if self.evidence == Evidence::Nothing {
-            self.learn(Evidence::HopSilent);
+        match self.hop {
+            Hop::Unknown => self.learn(Hop::Silent),
+            Hop::Answers => self.learn(Hop::AskedAgain),
+            Hop::Silent | Hop::AskedAgain => {}
         }
     }
 
     /// Records that the next hop answered a question for its address (K20).
     pub fn handle_hop_answered(&mut self) {
-        if self.evidence == Evidence::HopSilent {
-            self.learn(Evidence::HopAnswers);
+        if self.is_hop_asked() {
+            self.learn(Hop::Answers);
         }
+    }
+
+    /// The next hop was asked for its address and has not answered.
+    pub(crate) const fn is_hop_asked(&self) -> bool {
+        matches!(self.hop, Hop::Silent | Hop::AskedAgain)
     }
 
     /// Records a destination-unreachable message for this connection: `ICMPv4` type 3, or `ICMPv6`
@@ -599,12 +614,15 @@ impl KeepAlive {
     ///
     /// It explains a verdict and never brings one about (RFC 9293 3.9.2.2, MUST-56).
     pub fn handle_unreachable(&mut self) {
-        self.learn(Evidence::Unreachable);
+        if !self.is_over() {
+            self.flags.set(Flags::UNREACHABLE);
+            self.learn(self.hop);
+        }
     }
 
-    fn learn(&mut self, evidence: Evidence) {
+    fn learn(&mut self, hop: Hop) {
         if !self.is_over() {
-            self.evidence = evidence;
+            self.hop = hop;
             if self.phase == Phase::Armed {
                 // The next segment has to forget it.
                 self.phase = Phase::Waiting;
@@ -636,11 +654,13 @@ impl KeepAlive {
         if now < due {
             return;
         }
+        // K9: what fell due was noticed more than an interval late.
+        let is_late = now.micros_since(due) > self.interval.micros();
         match self.phase {
             Phase::Off | Phase::Wanted | Phase::Over | Phase::Reported => {}
             Phase::Armed | Phase::Waiting | Phase::PutOff => {
                 if !is_busy {
-                    self.count_if_late(now, due);
+                    self.count_if(is_late);
                     self.want(now);
                 } else if self.user_timeout.is_some() {
                     // Nothing that asks has left since the peer was heard: what is queued cannot.
@@ -653,9 +673,9 @@ impl KeepAlive {
                 self.flags.set(Flags::STRUCK);
                 if due > self.strikes_at() {
                     // Something that asks left within the last interval before that.
-                    self.fail_attempt(now, due);
+                    self.fail_attempt(now, is_late);
                 } else {
-                    self.count_if_late(now, due);
+                    self.count_if(is_late);
                     self.want(now);
                 }
             }
@@ -663,7 +683,7 @@ impl KeepAlive {
                 // K4: an interval passed and the probe never left.
                 self.unsent = self.unsent.saturating_add(1);
                 self.unsent_attempts = self.unsent_attempts.saturating_add(1);
-                self.fail_attempt(now, due);
+                self.fail_attempt(now, is_late);
             }
             Phase::Sent if is_busy && !self.flags.has(Flags::STRUCK) => {
                 // K3: data took the place of the next probe.
@@ -675,7 +695,7 @@ impl KeepAlive {
                     self.enter(Phase::PutOff, now);
                 }
             }
-            Phase::Sent => self.fail_attempt(now, due),
+            Phase::Sent => self.fail_attempt(now, is_late),
         }
     }
 
@@ -785,12 +805,12 @@ impl KeepAlive {
     /// [`poll_timeout`](Self::poll_timeout), and [`Instant::MAX`] for never.
     #[inline(never)]
     pub(crate) const fn wake_at(&self) -> Instant {
-        let due = self.due();
+        if self.flags.has(Flags::RECONFIGURED) {
+            return Instant::ZERO;
+        }
         match self.phase {
-            Phase::Off | Phase::Over | Phase::Reported => due,
-            _ if self.flags.has(Flags::RECONFIGURED) => Instant::ZERO,
-            Phase::Offered => earlier(due, self.asked.plus_micros(RETRY_MICROS)),
-            _ => due,
+            Phase::Offered => earlier(self.due(), self.asked.plus_micros(RETRY_MICROS)),
+            _ => self.due(),
         }
     }
 
@@ -832,7 +852,7 @@ impl KeepAlive {
             verdicts: self.verdicts as u32,
             late_polls: self.late_polls as u32,
             last_rtt: match self.last_rtt {
-                Some(rtt) => Some(duration_from_micros((rtt.get() as u64).saturating_sub(1))),
+                Some(rtt) => Some(duration_from_micros(rtt.get().wrapping_sub(1) as u64)),
                 None => None,
             },
         }
@@ -865,12 +885,12 @@ impl KeepAlive {
             unsent: self.unsent,
             failed_at: if self.unanswered == 0 && self.unsent != 0 {
                 FailedAt::Device
+            } else if self.flags.has(Flags::UNREACHABLE) {
+                FailedAt::Network
+            } else if matches!(self.hop, Hop::Silent) {
+                FailedAt::NextHop
             } else {
-                match self.evidence {
-                    Evidence::HopSilent => FailedAt::NextHop,
-                    Evidence::Unreachable => FailedAt::Network,
-                    Evidence::Nothing | Evidence::HopAnswers => FailedAt::Peer,
-                }
+                FailedAt::Peer
             },
         })
     }
@@ -897,12 +917,6 @@ impl KeepAlive {
         matches!(self.phase, Phase::Sent)
     }
 
-    /// Since when a probe is waiting that was never offered.
-    #[cfg(feature = "link")]
-    pub(crate) fn wanted_since(&self) -> Option<Instant> {
-        (self.phase == Phase::Wanted).then_some(self.since)
-    }
-
     /// A probe is waiting to leave.
     pub(crate) const fn is_wanting(&self) -> bool {
         matches!(self.phase, Phase::Wanted | Phase::Offered)
@@ -920,31 +934,30 @@ impl KeepAlive {
     /// If the present attempt fails, there is a verdict. An attempt that did not leave is not among
     /// the `unsent` before it has failed.
     fn is_deciding(&self, pending: bool) -> bool {
-        let attempts = u16::from(self.unanswered)
-            .saturating_add(u16::from(self.unsent))
-            .saturating_add(u16::from(pending));
+        // The sum of three octets fits.
+        let attempts = u32::from(self.unanswered)
+            .wrapping_add(u32::from(self.unsent))
+            .wrapping_add(u32::from(pending));
         self.phase == Phase::Owing
             || self.flags.has(Flags::STRUCK)
-            || attempts >= u16::from(self.count)
+            || attempts >= u32::from(self.count)
     }
 
     /// When the present phase is over, if nothing happens before.
     const fn due(&self) -> Instant {
-        let interval = self.interval.micros();
-        let since = self.since;
-        match self.phase {
-            Phase::Off | Phase::Over | Phase::Reported => Instant::MAX,
-            Phase::Armed | Phase::Waiting => {
-                later(since, self.last_heard.plus_micros(self.idle.micros()))
-            }
-            Phase::PutOff => since.plus_micros(self.idle.micros()),
-            Phase::Owing if self.flags.has(Flags::ASKED) => {
-                later(self.strikes_at(), self.asked.plus_micros(interval))
-            }
+        let (since, millis) = match self.phase {
+            Phase::Off | Phase::Over | Phase::Reported => return Instant::MAX,
+            Phase::Armed | Phase::Waiting => (self.last_heard, self.idle),
+            Phase::PutOff => (self.since, self.idle),
+            Phase::Owing if self.flags.has(Flags::ASKED) => (self.asked, self.interval),
+            Phase::Owing | Phase::Wanted => (self.since, Millis::ZERO),
+            Phase::Offered | Phase::Sent => (self.since, self.interval),
+        };
+        let floor = match self.phase {
             Phase::Owing => self.strikes_at(),
-            Phase::Wanted => since,
-            Phase::Offered | Phase::Sent => since.plus_micros(interval),
-        }
+            _ => self.since,
+        };
+        later(floor, since.plus_micros(millis.micros()))
     }
 
     /// When the user timeout strikes, in [`Phase::Owing`].
@@ -973,13 +986,13 @@ impl KeepAlive {
         }
     }
 
-    /// The attempt that had until `due` failed.
-    fn fail_attempt(&mut self, now: Instant, due: Instant) {
+    /// The present attempt failed, and that was noticed in time or late.
+    fn fail_attempt(&mut self, now: Instant, is_late: bool) {
         self.suspect();
-        self.count_if_late(now, due);
+        self.count_if(is_late);
         if !self.is_deciding(false) {
             self.want(now);
-        } else if self.is_gap(now, due) && !self.flags.has(Flags::SPARED) {
+        } else if is_late && !self.flags.has(Flags::SPARED) {
             // K9: while the host slept, it did not listen either.
             self.ask_once_more(now);
         } else {
@@ -1002,6 +1015,7 @@ impl KeepAlive {
         self.since = now;
     }
 
+    #[inline(never)]
     fn suspect(&mut self) {
         if !self.flags.has(Flags::SUSPECT) {
             self.flags.set(Flags::SUSPECT);
@@ -1036,20 +1050,12 @@ impl KeepAlive {
     fn forget_round(&mut self) {
         self.unanswered = 0;
         self.unsent = 0;
-        self.evidence = Evidence::Nothing;
-        self.flags
-            .clear(Flags::SUSPECT | Flags::SPARED | Flags::STRUCK | Flags::ASKED);
+        self.hop = Hop::Unknown;
+        self.flags.clear(Flags::OF_ROUND);
     }
 
-    fn count_if_late(&mut self, now: Instant, due: Instant) {
-        if self.is_gap(now, due) {
-            self.late_polls = self.late_polls.saturating_add(1);
-        }
-    }
-
-    /// What fell `due` was noticed more than an interval late.
-    fn is_gap(&self, now: Instant, due: Instant) -> bool {
-        now.micros_since(due) > self.interval.micros()
+    fn count_if(&mut self, is_late: bool) {
+        self.late_polls = self.late_polls.saturating_add(u16::from(is_late));
     }
 }
 

@@ -158,7 +158,6 @@ impl Model {
             return;
         }
         let before = self.due();
-        let was_missed = before.is_some_and(|due| self.is_late(now, due));
         self.config = config;
         if config.user_timeout().is_none() && self.is_waiting_by_user_timeout() {
             // There is no user timeout any more: neither a clock that runs nor a question of its own.
@@ -185,20 +184,18 @@ impl Model {
             }
             // What was due as early before is not due by the new configuration.
             _ if self.due() >= before => {}
-            Waiting::Owing { .. } => self.ask_before_deciding(now, Cause::UserTimeout, was_missed),
+            Waiting::Owing { .. } => self.ask_before_deciding(now, Cause::UserTimeout),
             Waiting::Leaving { whose, .. } | Waiting::Answer { whose, .. } => {
-                self.ask_before_deciding(now, whose, was_missed);
+                self.ask_before_deciding(now, whose);
             }
         }
     }
 
     /// "A verdict that the new configuration makes due at once is put to one more probe first, once in
     /// a round of silence." Choice: what is due is due, whether the connection is busy or not.
-    /// What was missed by the configuration before is missed.
-    fn ask_before_deciding(&mut self, now: u64, whose: Cause, was_missed: bool) {
+    fn ask_before_deciding(&mut self, now: u64, whose: Cause) {
         let is_due = self.due().is_some_and(|due| due <= now);
         if is_due && self.decides() && !self.round.spared {
-            self.counts.late_polls += u64::from(was_missed);
             self.round.spared = true;
             self.want(now, whose);
         }
