@@ -97,9 +97,6 @@ impl Facts {
     const UNSENT: u8 = 1 << 5;
     /// A SYN without an acknowledgement arrived, and the stack has sent nothing since (K19).
     const STRANGER: u8 = 1 << 6;
-    /// Such a SYN was answered lately.
-    #[cfg(feature = "link")]
-    const ANSWERED: u8 = 1 << 7;
 
     #[inline]
     const fn has(self, fact: u8) -> bool {
@@ -121,6 +118,7 @@ const MAX_REACH_LOG2: u32 = 30;
 /// RFC 7323 2.3: a larger shift counts as this one.
 const MAX_WINDOW_SCALE: u8 = 14;
 
+#[inline(never)]
 const fn reach_log2(capacity: u32) -> u8 {
     let log2 = match capacity.checked_next_power_of_two() {
         Some(power) if power.trailing_zeros() < MAX_REACH_LOG2 => power.trailing_zeros(),
@@ -174,7 +172,7 @@ impl Flow {
     }
 
     /// Records a segment that arrived with a good checksum.
-    #[inline]
+    #[inline(never)]
     pub const fn handle_received(&mut self, segment: &Segment) -> Received {
         if self.is_acceptable(segment) {
             self.accept(segment)
@@ -263,6 +261,18 @@ impl Flow {
         self.facts = Facts(0);
         self.snd_una = segment.seq;
         self.snd_nxt = segment.end();
+        if self.reach_log2 == 0 {
+            // The buffers are not known: the window is that of the larger one, or of the other.
+            let shift = match segment.window_scale {
+                Some(shift) => shift as u32,
+                None => 0,
+            };
+            let window = (segment.window as u32).checked_shl(shift);
+            self.set_buffers(match window {
+                Some(window) => window,
+                None => u32::MAX,
+            });
+        }
         if let Some(ack) = segment.ack {
             self.facts.put(Facts::KNOWN, true);
             self.rcv_nxt = ack;
@@ -369,7 +379,6 @@ impl Flow {
     }
 
     /// Sets the size of the larger of our buffers, which was not known yet.
-    #[cfg(feature = "link")]
     pub(crate) const fn set_buffers(&mut self, octets: u32) {
         self.reach_log2 = reach_log2(octets);
     }
@@ -379,30 +388,16 @@ impl Flow {
         self.facts.put(Facts::UNSENT, unsent);
     }
 
+    /// Something is outstanding or queued (K3).
     #[cfg(feature = "link")]
-    pub(crate) const fn is_unsent(&self) -> bool {
-        self.facts.has(Facts::UNSENT)
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.is_in_flight() || self.facts.has(Facts::UNSENT)
     }
 
-    /// Records a SYN on the established connection. Returns whether it should be answered (K19), which
-    /// takes its numbers.
+    /// Records whether a SYN on the established connection wants to be answered (K19).
     #[cfg(feature = "link")]
-    pub(crate) const fn handle_stranger(&mut self) -> bool {
-        let is_new = self.is_known() && !self.facts.has(Facts::ANSWERED);
-        self.facts.put(Facts::STRANGER, is_new);
-        is_new
-    }
-
-    #[cfg(feature = "link")]
-    pub(crate) const fn handle_stranger_answered(&mut self) {
-        self.facts.put(Facts::STRANGER, false);
-        self.facts.put(Facts::ANSWERED, true);
-    }
-
-    /// The next SYN is answered again.
-    #[cfg(feature = "link")]
-    pub(crate) const fn forget_stranger(&mut self) {
-        self.facts.put(Facts::ANSWERED, false);
+    pub(crate) const fn set_stranger(&mut self, wants: bool) {
+        self.facts.put(Facts::STRANGER, wants);
     }
 
     #[cfg(feature = "link")]

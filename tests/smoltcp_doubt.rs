@@ -378,8 +378,11 @@ fn smoltcps_own_keep_alive_stays_as_it_was_set() {
 #[test]
 fn k18_what_comes_before_the_numbers_are_known_is_nobodys() {
     for len in [0, 10, 400] {
-        let mut t = Setup::default().connected();
+        let mut t = Setup::default().closed();
+        t.host().bypasses_keep_alive = true;
+        t.open();
         t.at(1);
+        t.host().bypasses_keep_alive = false;
         t.enable(config(10, 2, 3));
         t.at(8);
         t.peer_says(len);

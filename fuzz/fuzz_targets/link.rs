@@ -327,7 +327,7 @@ impl<const W: usize> Trial<W> {
         match way {
             Way::Received => self.link.handle_received(self.now, &frame),
             Way::Sent => self.link.handle_sent(self.now, &frame),
-            Way::Swallowed => self.link.handle_answer(self.now, &frame),
+            Way::Swallowed => self.link.handle_answer(&frame),
         }
         self.last = frame;
     }
@@ -373,13 +373,13 @@ impl<const W: usize> Trial<W> {
                 room -= 1;
                 self.link.handle_transmitted(self.now);
             }
-            while let Some(len) = self.link.poll_receive(self.now, &mut buffer) {
+            while let Some(len) = self.link.poll_receive(&mut buffer) {
                 self.check(&buffer[..len]);
                 frames += 1;
                 assert!(frames < MANY, "frame upon frame");
                 if let Some(numbers) = &answers {
                     let frame = self.segment(Way::Sent, numbers);
-                    self.link.handle_answer(self.now, &frame);
+                    self.link.handle_answer(&frame);
                 }
             }
             self.drain_events();

@@ -78,9 +78,7 @@ impl<'d, D: Driver, const N: usize, M: RawMutex> Device<'d, D, N, M> {
             self.serve(now, cx);
         }
         let frame = &mut self.frame;
-        let len = self
-            .state
-            .with(|shared| shared.link.poll_receive(now, frame));
+        let len = self.state.with(|shared| shared.link.poll_receive(frame));
         self.step = if len.is_some() {
             Step::HandOver
         } else {
@@ -241,7 +239,7 @@ impl<T: driver::TxToken, const N: usize, M: RawMutex> driver::TxToken for TxToke
             let mut answer = [0; ANSWER_LEN];
             let (frame, _) = answer.split_at_mut(len.min(ANSWER_LEN));
             let result = read(frame, f);
-            state.with(|shared| shared.link.handle_answer(now, frame));
+            state.with(|shared| shared.link.handle_answer(frame));
             result
         }
     }

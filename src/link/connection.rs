@@ -1,10 +1,9 @@
 //! One connection of a link.
 
-use super::frame::{Buffer, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, Header, Tuple};
-use crate::{Cause, Flow, Instant, KeepAlive, ProbePayload, SeqNumber, State, Verdict};
-
-/// The stack is asked for numbers at most this often: smoltcp answers one such segment a second.
-pub(super) const ASK_STACK_MICROS: u64 = 1_100_000;
+use super::frame::{
+    Buffer, Envelope, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, PROTOCOL_TCP, Tuple,
+};
+use crate::{Cause, Flow, Instant, KeepAlive, ProbePayload, State, Verdict};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +108,6 @@ pub(super) enum Kind {
     Reset,
     /// The same, for our own stack: the numbers exchanged.
     ResetOfPeer,
-    /// As if from the peer, with numbers of the lower or the upper half of the circle: the stack
-    /// answers with where it stands (RFC 9293 3.10.7.4).
-    Question { half: u32 },
 }
 
 /// Everything that is known about one connection.
@@ -135,8 +131,19 @@ impl<const W: usize> Seen<W> {
         }
     }
 
+    /// Records that the handshake is over.
+    pub(super) fn open(&mut self, machine: &mut KeepAlive, now: Instant, is_heard: bool) {
+        self.phase = Phase::Open;
+        self.flow.set_unsent(false);
+        machine.enable(now);
+        if is_heard {
+            machine.handle_segment(now);
+        }
+    }
+
     /// Writes a segment into `out` and returns the length of the frame; `None` if the numbers are not
     /// known. `ours` is our hardware address.
+    #[inline(never)]
     pub(super) fn write(
         &self,
         out: &mut Buffer,
@@ -145,44 +152,67 @@ impl<const W: usize> Seen<W> {
         kind: Kind,
         payload: ProbePayload,
     ) -> Option<usize> {
+        if !self.flow.is_known() {
+            return None;
+        }
         let (snd_una, snd_nxt, rcv_nxt) = self.flow.numbers();
-        let mut header = Header {
-            seq: snd_nxt,
-            ack: rcv_nxt,
-            flags: FLAG_ACK,
-            window: self.flow.rcv_wnd(),
-            timestamps: self.flow.timestamps(),
-            has_octet: false,
-        };
-        let mut hardware = [self.hardware, ours];
+        let (mut to, mut from) = (self.hardware, ours);
+        let (mut seq, mut ack) = (snd_nxt, rcv_nxt);
         let mut tuple = self.tuple;
+        let mut timestamps = self.flow.timestamps();
+        let mut flags = FLAG_ACK;
+        let mut has_octet = false;
         match kind {
             Kind::Probe => {
-                header.seq = snd_una.wrapping_sub(1);
-                header.has_octet = payload != ProbePayload::Empty;
+                seq = snd_una.wrapping_sub(1);
+                has_octet = payload != ProbePayload::Empty;
             }
             Kind::Challenge => {}
             Kind::Reset | Kind::ResetOfPeer => {
-                header.flags = FLAG_ACK | FLAG_RST;
-                header.timestamps = None;
-            }
-            Kind::Question { half } => {
-                header.seq = SeqNumber(half);
-                header.ack = SeqNumber(half);
-                header.timestamps = Some((0, 0));
+                flags = FLAG_ACK | FLAG_RST;
+                timestamps = None;
             }
         }
-        if let Kind::ResetOfPeer = kind {
-            header.seq = rcv_nxt;
-            header.ack = snd_nxt;
-        }
-        if let Kind::ResetOfPeer | Kind::Question { .. } = kind {
-            hardware = [ours, self.hardware];
+        if kind == Kind::ResetOfPeer {
+            (to, from) = (ours, self.hardware);
+            (seq, ack) = (rcv_nxt, snd_nxt);
             tuple = tuple.reversed();
-        } else if !self.flow.is_known() {
-            return None;
         }
-        Some(framing.write_segment(out, hardware, &tuple, self.hop_limit, &header))
+        let (header_len, offset) = match timestamps {
+            Some(_) => (32, 0x80),
+            None => (20, 0x50),
+        };
+        let envelope = Envelope {
+            to,
+            from,
+            tuple,
+            protocol: PROTOCOL_TCP,
+            hop_limit: self.hop_limit,
+            payload_len: u16::wrapping_add(header_len, u16::from(has_octet)),
+            checksum_at: 16,
+        };
+        framing.write(out, &envelope, |payload| {
+            let [w0, w1, w2, w3, w4, w5, w6, w7, ..] = payload.as_chunks_mut::<4>().0 else {
+                return;
+            };
+            let [window_high, window_low] = self.flow.rcv_wnd().to_be_bytes();
+            *w0 = tuple.ports.to_ne_bytes();
+            *w1 = seq.0.to_be_bytes();
+            *w2 = ack.0.to_be_bytes();
+            *w3 = [offset, flags, window_high, window_low];
+            *w4 = [0; 4];
+            // The octet of garbage is a zero, and lies here or after the options.
+            *w5 = [0; 4];
+            if let Some((tsval, tsecr)) = timestamps {
+                // RFC 7323 appendix A: two NOPs align the option.
+                *w5 = [1, 1, 8, 10];
+                *w6 = tsval.to_be_bytes();
+                *w7 = tsecr.to_be_bytes();
+            }
+            if let Some(octet) = payload.get_mut(32) {
+                *octet = 0;
+            }
+        })
     }
 }
 
@@ -209,30 +239,9 @@ impl<const W: usize> Connection<W> {
         self.seen.phase.is_live()
     }
 
-    /// Until when a probe waits for numbers without being offered (K4): the stack may have to find
-    /// its neighbour before it can tell them, and is asked twice.
-    pub(super) fn waits_for_numbers(&self) -> Option<Instant> {
-        let since = self.machine.wanted_since()?;
-        (!self.seen.flow.is_known()).then(|| since.plus_micros(ASK_STACK_MICROS.saturating_mul(2)))
-    }
-
-    /// Something is outstanding or queued (K3).
-    pub(super) const fn is_busy(&self) -> bool {
-        self.seen.flow.is_in_flight() || self.seen.flow.is_unsent()
-    }
-
     /// Frames of this connection go to `hardware`.
     pub(super) fn goes_through(&self, hardware: HardwareAddr) -> bool {
         self.is_open() && self.seen.hardware == hardware
-    }
-
-    /// Records that the handshake is over.
-    pub(super) fn open(&mut self, now: Instant, is_heard: bool) {
-        self.seen.phase = Phase::Open;
-        self.machine.enable(now);
-        if is_heard {
-            self.machine.handle_segment(now);
-        }
     }
 
     /// Records where the next hop answered from. Returns whether the probe has to go out again.

@@ -1,12 +1,12 @@
 //! The engine: frames in, frames out.
 
-use super::connection::{ASK_STACK_MICROS, CloseReason, Connection, Ending, Kind, Phase, Seen};
+use super::connection::{CloseReason, Connection, Ending, Kind, Phase, Seen};
 use super::frame::{
-    Checksum, Checksums, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4,
+    Address, Checksum, Checksums, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4,
     ETHERTYPE_IPV6, Framing, HardwareAddr, MAX_FRAME_LEN, Medium, PROTOCOL_ICMPV4, PROTOCOL_ICMPV6,
-    PROTOCOL_TCP, Plain, Tuple,
+    Plain, Tuple, Verified,
 };
-use super::neighbor::{Announcement, Hops, Question, is_ndp};
+use super::neighbor::{Announcement, Hops, asked_in_arp, asked_in_icmpv6, is_ndp};
 use crate::keep_alive::RETRY_MICROS;
 use crate::{Config, Event, Instant, KeepAlive, ProbePayload, Received, Segment, State, Stats};
 
@@ -22,13 +22,14 @@ const OPENINGS: usize = 4;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Id(pub(crate) usize);
 
-/// Which way a frame went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    Received,
-    Sent,
-    /// The stack sent it in answer to a frame of ours that did not come from the wire.
-    Swallowed,
+/// What there is to do, whatever the time. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Work {
+    Nothing,
+    /// Serve: the clock has stepped back, a configuration was replaced, a SYN is to be answered.
+    Serve,
+    /// A connection may have begun or ended: follow the sockets, and serve.
+    Follow,
 }
 
 /// SYNs on established connections.
@@ -67,15 +68,21 @@ pub struct Link<const N: usize, const W: usize = 4> {
     hops: Hops<W>,
     /// What was seen of connections that were opened lately and have no place yet.
     openings: [Seen<W>; OPENINGS],
-    /// Which of them is the last one.
+    /// Which of them is the last one that was seen, and the last one that was new.
     last_opening: usize,
-    /// Where frames of ours come from, once the stack has sent one.
-    hardware: Option<HardwareAddr>,
+    newest_opening: usize,
+    /// Where frames of ours come from; zero until the stack has sent one.
+    hardware: HardwareAddr,
     framing: Framing,
-    /// When there is something to do, if ever: never later than the earliest moment at which a
-    /// connection falls due. A received segment only ever makes it earlier than need be; then
-    /// serving finds nothing due and repairs it.
-    wake_at: Option<Instant>,
+    /// What software verifies of a plain segment.
+    plain: Verified,
+    work: Work,
+    /// The device had no room for a frame of ours. Nobody says when it has some, so each poll tries.
+    is_blocked: bool,
+    /// When there is something to do, [`Instant::MAX`] for never: not later than the earliest moment
+    /// at which a connection falls due. A received segment only ever makes it earlier than need be;
+    /// then serving finds nothing due and repairs it.
+    wake_at: Instant,
     now: Instant,
     /// Where the connection of the last frame is.
     last_found: usize,
@@ -83,13 +90,8 @@ pub struct Link<const N: usize, const W: usize = 4> {
     sending: Sending,
     strangers: Strangers,
     stranger_after: Instant,
-    ask_stack_after: Instant,
-    /// What to ask the stack next: for each connection there are two questions.
-    ask_stack_at: usize,
-    /// The device had no room for a frame of ours. Nobody says when it has some, so each poll tries.
-    is_blocked: bool,
-    /// A connection may have begun or ended.
-    is_changed: bool,
+    /// The stack has told the numbers of a connection.
+    is_told: bool,
     has_events: bool,
 }
 
@@ -132,7 +134,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
                     ..Seen::new(Tuple::NONE)
                 }; OPENINGS],
                 last_opening: 0,
-                hardware: None,
+                newest_opening: 0,
+                hardware: [0; 6],
                 framing: Framing {
                     medium: Medium::Ethernet,
                     checksums: Checksums {
@@ -140,16 +143,16 @@ impl<const N: usize, const W: usize> Link<N, W> {
                         transport: Checksum::Software,
                     },
                 },
-                wake_at: None,
+                plain: Verified::All,
+                work: Work::Nothing,
+                is_blocked: false,
+                wake_at: Instant::MAX,
                 now: Instant::ZERO,
                 last_found: 0,
                 sending: Sending::Nothing,
                 strangers: Strangers::None,
                 stranger_after: Instant::ZERO,
-                ask_stack_after: Instant::ZERO,
-                ask_stack_at: 0,
-                is_blocked: false,
-                is_changed: false,
+                is_told: false,
                 has_events: false,
             }
         }
@@ -159,6 +162,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// the first frame.
     pub const fn set_capabilities(&mut self, medium: Medium, checksums: Checksums) {
         self.framing = Framing { medium, checksums };
+        self.plain = checksums.verified();
     }
 
     /// Takes a place for the connections of one socket, one after the other. Returns `None` if all
@@ -168,7 +172,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             if connection.seen.phase == Phase::Free {
                 connection.seen.phase = Phase::Unbound;
                 connection.machine = KeepAlive::new(config);
-                self.wake_at = Some(Instant::ZERO);
+                self.note_change();
                 return Some(Id(index));
             }
         }
@@ -177,20 +181,28 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Frees the place of `id`, at once: not one more probe.
     pub fn remove(&mut self, id: Id) {
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            *connection = Connection::FREE;
-            // What is to be done at once stays to be done.
-            if self.wake_at != Some(Instant::ZERO) {
-                self.plan();
+        let Some(connection) = self.connections.get_mut(id.0) else {
+            return;
+        };
+        let is_open = connection.is_open();
+        let mut seen = connection.seen;
+        *connection = Connection::FREE;
+        if is_open {
+            // It may be given a place again.
+            seen.phase = Phase::Opening;
+            let next = self.next_opening();
+            if let Some(noted) = self.openings.get_mut(next) {
+                *noted = seen;
             }
         }
+        self.plan(self.now);
     }
 
     /// Replaces the configuration of `id`, at once (K8). An equal one changes nothing.
     pub fn set_config(&mut self, id: Id, config: Config) {
         if let Some(connection) = self.connections.get_mut(id.0) {
             connection.machine.replace_config(config);
-            self.wake_at = Some(Instant::ZERO);
+            self.note(Work::Serve);
         }
     }
 
@@ -204,18 +216,15 @@ impl<const N: usize, const W: usize> Link<N, W> {
         };
         let before = connection.machine.wake_at();
         match config {
-            Some(config) if connection.machine.config() != config => {
-                connection.machine.replace_config(config);
-                self.wake_at = Some(Instant::ZERO);
-            }
+            Some(config) => connection.machine.replace_config(config),
             None if connection.is_live() => connection.machine.disable(),
-            _ => {}
+            None => {}
         }
         if config.is_some() && connection.is_open() {
             connection.machine.enable(now);
         }
         if connection.machine.wake_at() != before {
-            self.wake_at = Some(Instant::ZERO);
+            self.note(Work::Serve);
         }
     }
 
@@ -253,99 +262,140 @@ impl<const N: usize, const W: usize> Link<N, W> {
         buffers: u32,
         is_busy: bool,
     ) -> bool {
-        // smoltcp lets a listener take a SYN that another socket has taken already. What passes is
-        // the first one's.
-        let is_doubled = self.is_doubled(id, socket);
-        let Some(connection) = self.connections.get_mut(id.0) else {
-            return false;
-        };
-        let phase = connection.seen.phase;
-        let (tuple, is_open) = match socket {
+        let (tuple, is_open) = match &socket {
             Socket::Closed(ending) => {
-                if connection.is_live() {
-                    connection.end(ending);
-                }
+                self.end(id, *ending);
                 return false;
             }
             Socket::Opening(tuple) => (tuple, false),
             Socket::Open(tuple) => (tuple, true),
         };
-        let opening = self.openings.iter_mut().find(|seen| seen.tuple == tuple);
-        let is_new = if connection.is_open() || phase == Phase::Opening {
-            !is_open && phase != Phase::Opening
-        } else {
-            opening.is_some() || !is_open
+        let noted = self.noted(tuple);
+        let Some(Connection { seen, .. }) = self.connections.get_mut(id.0) else {
+            return false;
         };
-        let is_same = connection.seen.tuple == tuple && !is_new;
-        match phase {
-            Phase::GivenUp | Phase::PeerTold if is_same => return false,
+        let mut is_same = seen.tuple == *tuple;
+        let was_opening = is_same && seen.phase == Phase::Opening;
+        if is_same {
+            is_same = match seen.phase {
+                // Opened anew without a word: the last SYN is that of the handshake that succeeds.
+                Phase::Opening => !is_open || noted.is_none(),
+                // Of another connection, the SYN would have been noted.
+                Phase::Open | Phase::Moved => is_open || noted.is_none(),
+                _ => is_open && noted.is_none(),
+            };
+        }
+        match seen.phase {
             Phase::StackTold | Phase::Dead if is_same => return true,
+            Phase::PeerTold if is_same => return false,
             // The RST for the old peer goes first.
-            Phase::GivenUp | Phase::StackTold => return false,
+            Phase::Free | Phase::GivenUp | Phase::StackTold => return false,
             // Had the stack believed the one or meant the other, the connection would be gone.
-            Phase::ResetReceived | Phase::ResetSent if is_same => {
-                connection.seen.phase = Phase::Open;
-            }
-            _ if is_same && connection.is_live() => {
-                // What was noted for it, or for another socket's SYN, is not of a next connection.
-                if let Some(opening) = opening {
-                    opening.tuple = Tuple::NONE;
-                }
-            }
+            Phase::ResetReceived | Phase::ResetSent if is_same => seen.phase = Phase::Open,
+            Phase::Opening | Phase::Open | Phase::Moved if is_same => {}
             _ => {
-                if connection.is_live() {
-                    connection.end(Ending::Unknown);
-                }
-                if is_doubled {
+                self.end(id, Ending::Unknown);
+                if !self.bind(id, tuple, is_open, buffers) {
                     return false;
                 }
-                connection.machine.reset();
-                connection.seen = Seen::new(tuple);
-                if let Some(opening) = opening {
-                    connection.seen = *opening;
-                    opening.tuple = Tuple::NONE;
-                }
-                if buffers != 0 {
-                    connection.seen.flow.set_buffers(buffers);
-                }
-                if is_open {
-                    connection.open(now, false);
-                }
             }
         }
-        if is_open && connection.seen.phase == Phase::Opening {
-            // Its handshake went unseen. Closed by the application before it was over, the socket is
-            // busy with its FIN, and the peer was not heard.
-            connection.open(now, !is_busy);
+        if is_open || !is_same {
+            self.forget(tuple);
         }
-        connection.seen.flow.set_unsent(is_busy);
+        let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
+            return false;
+        };
+        if is_open && seen.phase == Phase::Opening {
+            // Its handshake went unseen, or it was enabled late. Closed by the application before the
+            // handshake was over, the socket is busy with its FIN, and the peer was not heard.
+            seen.open(machine, now, was_opening && !is_busy);
+        }
+        // While the stack has not heard the end of the handshake, its SYN is outstanding.
+        let is_busy = is_busy || !is_open;
+        seen.flow.set_unsent(is_busy);
         if !is_busy {
-            connection.seen.flow.handle_quiet();
+            seen.flow.handle_quiet();
         }
         false
     }
 
-    /// Another socket has a connection with the same four-tuple. One that is being opened yields to
-    /// one that is open: the handshake shows whose the segments are.
-    fn is_doubled(&mut self, id: Id, socket: Socket<W>) -> bool {
-        let (Socket::Opening(tuple) | Socket::Open(tuple)) = socket else {
+    /// Records that the connection of `id` is over.
+    #[inline(never)]
+    fn end(&mut self, id: Id, ending: Ending) {
+        if let Some(connection) = self.connections.get_mut(id.0)
+            && connection.is_live()
+        {
+            connection.end(ending);
+        }
+    }
+
+    /// Begins a connection, with the numbers that were seen of it. Returns whether it did: it does not
+    /// while the segments are those of another socket.
+    #[cold]
+    #[inline(never)]
+    fn bind(&mut self, id: Id, tuple: &Tuple<W>, is_open: bool, buffers: u32) -> bool {
+        let noted = self.noted(tuple).and_then(|at| self.openings.get(at));
+        let mut begun = noted.copied();
+        // smoltcp lets a listener take a SYN that another socket has taken already. The handshake
+        // shows whose the segments are; until then they are the first one's.
+        let other = self
+            .search(tuple)
+            .and_then(|at| self.connections.get_mut(at));
+        if let Some(Connection { seen, .. }) = other {
+            if seen.phase != Phase::Opening || !is_open {
+                return false;
+            }
+            begun = begun.or(Some(*seen));
+            seen.phase = Phase::Unbound;
+        }
+        let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return false;
         };
-        let mut is_doubled = false;
-        let mut next = 0_usize;
-        for other in &mut self.connections {
-            let index = next;
-            next = next.wrapping_add(1);
-            if index == id.0 || !other.is_live() || other.seen.tuple != tuple {
-                continue;
-            }
-            if other.seen.phase == Phase::Opening && matches!(socket, Socket::Open(_)) {
-                other.seen.phase = Phase::Unbound;
-            } else {
-                is_doubled = true;
-            }
+        machine.reset();
+        *seen = begun.unwrap_or(Seen::new(*tuple));
+        if buffers != 0 {
+            seen.flow.set_buffers(buffers);
         }
-        is_doubled
+        true
+    }
+
+    /// Forgets what was noted of a connection: it is not of a next one with the same ends.
+    fn forget(&mut self, tuple: &Tuple<W>) {
+        if let Some(noted) = self.noted(tuple).and_then(|at| self.openings.get_mut(at)) {
+            noted.tuple = Tuple::NONE;
+        }
+    }
+
+    /// Makes room for the next one: the oldest goes.
+    fn next_opening(&mut self) -> usize {
+        self.newest_opening = self.newest_opening.wrapping_add(1) % OPENINGS;
+        self.newest_opening
+    }
+
+    /// Where a connection that was opened lately, and has no place, is noted.
+    #[inline(never)]
+    fn noted(&self, tuple: &Tuple<W>) -> Option<usize> {
+        self.openings.iter().position(|noted| noted.tuple == *tuple)
+    }
+
+    /// Returns whether a probe of `id` is due whose numbers are not known: the link has seen no segment
+    /// of ours since the connection was opened, and more than four others were opened since. Have the
+    /// stack write a keep-alive of its own then, and see [`take_told`](Self::take_told).
+    #[must_use]
+    pub fn needs_numbers(&self, now: Instant, id: Id) -> bool {
+        self.connection(id)
+            .is_some_and(|Connection { seen, machine }| {
+                let is_due = machine.is_wanting() || machine.wake_at() <= now;
+                seen.phase == Phase::Open && !seen.flow.is_known() && is_due
+            })
+    }
+
+    /// Returns whether the stack has told numbers that were not known, by a segment without data, since
+    /// this was called last. If it was asked to (see [`needs_numbers`](Self::needs_numbers)), that
+    /// segment need not leave: a probe will, and says the same.
+    pub const fn take_told(&mut self) -> bool {
+        core::mem::replace(&mut self.is_told, false)
     }
 
     /// Returns the four-tuple of a connection that the stack is opening and that no [`Id`] has. Poll
@@ -373,38 +423,16 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     pub(crate) fn receive(&mut self, frame: &[u8]) {
         if self.predict(frame).is_none() {
-            self.handle_frame(frame, Direction::Received);
+            self.handle_frame(frame, true);
         }
     }
 
-    /// Takes note of the present.
+    /// Shows a frame that the stack has written. Call it before the device sends the frame. A frame
+    /// of ours must not be shown.
     #[inline]
-    pub(crate) fn handle_now(&mut self, now: Instant) {
-        if now != self.now {
-            self.handle_another(now);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn handle_another(&mut self, now: Instant) {
-        if now < self.now {
-            self.handle_step_back(now);
-        }
-        self.now = now;
-    }
-
-    /// K10: no remembered moment lies in the future.
-    #[cold]
-    #[inline(never)]
-    fn handle_step_back(&mut self, now: Instant) {
-        self.stranger_after = self.stranger_after.min(now);
-        self.ask_stack_after = self.ask_stack_after.min(now);
-        self.hops.handle_step_back(now);
-        for connection in &mut self.connections {
-            connection.machine.handle_step_back(now);
-        }
-        self.wake_at = Some(Instant::ZERO);
+    pub fn handle_sent(&mut self, now: Instant, frame: &[u8]) {
+        self.handle_now(now);
+        self.handle_frame(frame, false);
     }
 
     /// Handles the commonest frame of the commonest connection: one that is open, is not being probed,
@@ -417,103 +445,90 @@ impl<const N: usize, const W: usize> Link<N, W> {
             let (to, [.., 8, 0]) = header.split_first_chunk::<6>()? else {
                 return None;
             };
-            if self.hardware? != *to {
+            if self.hardware != *to {
                 return None;
             }
             packet = rest;
         }
         let plain = Plain::find(packet)?;
         let index = self.find(&plain.received_tuple())?;
-        let connection = self.connections.get_mut(index)?;
-        let is_expected = connection.seen.phase == Phase::Open && connection.machine.is_armed();
-        if !is_expected || !plain.is_intact(self.framing.checksums) {
+        let Connection { seen, machine } = self.connections.get_mut(index)?;
+        let is_expected = seen.phase == Phase::Open && machine.is_armed();
+        if !is_expected || !plain.is_intact(self.plain)? {
             return None;
         }
-        connection.seen.flow.predict(&plain.segment())?;
-        connection.machine.handle_segment(self.now);
+        seen.flow.predict(&plain.segment())?;
+        machine.handle_segment(self.now);
         Some(())
     }
 
-    /// Shows a frame that the stack has written. Call it before the device sends the frame. A frame
-    /// of ours must not be shown.
+    /// Takes note of the present.
     #[inline]
-    pub fn handle_sent(&mut self, now: Instant, frame: &[u8]) {
-        self.handle_now(now);
-        self.send(frame);
+    pub(crate) fn handle_now(&mut self, now: Instant) {
+        if now < self.now {
+            self.handle_step_back(now);
+        }
+        self.now = now;
     }
 
-    #[inline]
-    pub(crate) fn send(&mut self, frame: &[u8]) {
-        self.handle_frame(frame, Direction::Sent);
-    }
-
-    /// Shows what the stack answered to a frame that [`poll_receive`](Self::poll_receive) wrote. That
-    /// answer must not leave.
-    pub fn handle_answer(&mut self, now: Instant, frame: &[u8]) {
-        self.handle_now(now);
-        self.answer(frame);
-    }
-
-    pub(crate) fn answer(&mut self, frame: &[u8]) {
-        self.handle_frame(frame, Direction::Swallowed);
+    /// K10: no remembered moment lies in the future.
+    #[cold]
+    #[inline(never)]
+    fn handle_step_back(&mut self, now: Instant) {
+        self.stranger_after = Instant::ZERO;
+        self.hops.handle_step_back(now);
+        for connection in &mut self.connections {
+            connection.machine.handle_step_back(now);
+        }
+        self.note(Work::Serve);
     }
 
     // In line it would want the registers that the stack's own loop has.
     #[inline(never)]
-    fn handle_frame(&mut self, frame: &[u8], direction: Direction) {
-        let is_received = direction == Direction::Received;
+    pub(crate) fn handle_frame(&mut self, frame: &[u8], is_received: bool) {
         let mut packet = frame;
-        let mut next_hop = [0; 6];
-        let mut is_unicast = true;
+        let mut hop = &[0; 6];
         if self.framing.is_ethernet() {
             let Some((header, rest)) = frame.split_first_chunk::<ETHERNET_HEADER_LEN>() else {
                 return;
             };
+            let Some((to, tail)) = header.split_first_chunk::<6>() else {
+                return;
+            };
+            let Some((from, kind)) = tail.split_first_chunk::<6>() else {
+                return;
+            };
             packet = rest;
-            let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t1, t0] = *header;
-            next_hop = [d0, d1, d2, d3, d4, d5];
-            is_unicast = d0 & 1 == 0;
+            hop = to;
             if !is_received {
-                self.hardware = Some([s0, s1, s2, s3, s4, s5]);
-            } else if is_unicast && self.hardware.is_some_and(|ours| ours != next_hop) {
+                self.hardware = *from;
+            } else if to[0] & 1 == 0 && self.hardware != *to && self.hardware != [0; 6] {
                 // K18: the stack drops what is for another station.
                 return;
             }
+            let ([t1, t0] | [t1, t0, ..]) = *kind else {
+                return;
+            };
             match u16::from_be_bytes([t1, t0]) {
                 ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => {}
-                ETHERTYPE_ARP => return self.handle_arp(packet, direction, is_unicast),
+                ETHERTYPE_ARP => return self.handle_arp(packet, is_received, to[0] & 1 == 0),
                 _ => return,
             }
         }
-        let Some(datagram) = Datagram::<W>::find(packet) else {
+        let Some(datagram) = Datagram::<W>::find(packet, false) else {
             return;
         };
-        if datagram.protocol != PROTOCOL_TCP {
-            return self.handle_icmp(&datagram, direction, is_unicast);
-        }
         let Some(ports) = datagram.ports() else {
-            return;
-        };
-        let tuple = if is_received {
-            datagram.received_tuple(ports)
-        } else {
-            datagram.sent_tuple(ports)
+            return self.handle_icmp(&datagram, is_received, hop[0] & 1 == 0);
         };
         let Some(segment) = datagram.segment() else {
             return;
         };
-        let Some(index) = self.find(&tuple) else {
-            if segment.syn && !is_received {
-                self.note_opening(tuple, &segment, next_hop, datagram.hop_limit);
-            } else if !is_received || datagram.is_intact(self.framing.checksums) {
-                self.keep_opening(&tuple, &segment, is_received);
-            }
-            return;
-        };
         if !is_received {
-            self.handle_sent_segment(index, &segment, next_hop, datagram.hop_limit, direction);
+            let tuple = datagram.sent_tuple(ports);
+            self.handle_sent_segment(&tuple, &segment, *hop, datagram.hop_limit);
         } else if datagram.is_intact(self.framing.checksums) {
-            self.handle_received_segment(index, &segment);
+            self.handle_received_segment(&datagram.received_tuple(ports), &segment);
         }
     }
 
@@ -522,272 +537,230 @@ impl<const N: usize, const W: usize> Link<N, W> {
     fn find(&mut self, tuple: &Tuple<W>) -> Option<usize> {
         let mut index = self.last_found;
         for _ in 0..N {
-            let connection = self.connections.get(index)?;
+            let Connection { seen, .. } = self.connections.get(index)?;
             // A place whose connection has ended may have the four-tuple of another one's.
-            if connection.seen.tuple == *tuple && connection.is_live() {
+            if seen.tuple == *tuple && seen.phase.is_live() {
                 self.last_found = index;
                 return Some(index);
             }
-            index = if index.wrapping_add(1) >= N {
-                0
-            } else {
-                index.wrapping_add(1)
-            };
+            index = index.wrapping_add(1);
+            if index >= N {
+                index = 0;
+            }
         }
         None
     }
 
-    fn handle_received_segment(&mut self, index: usize, segment: &Segment) {
-        let Some(connection) = self.connections.get_mut(index) else {
-            return;
-        };
-        let flow = &mut connection.seen.flow;
-        if !flow.is_acceptable(segment) {
-            return self.handle_unacceptable(index, segment);
-        }
-        let is_new = flow.accept(segment) == Received::HeardNewAck;
-        if segment.fin || is_new && flow.is_closing() {
-            self.is_changed = true;
-            self.wake_at = Some(Instant::ZERO);
-        }
-        if connection.seen.phase == Phase::Open && connection.machine.is_armed() {
-            connection.machine.handle_segment(self.now);
-        } else {
-            self.heard_unsettled(index);
-        }
+    #[inline(never)]
+    fn search(&mut self, tuple: &Tuple<W>) -> Option<usize> {
+        self.find(tuple)
     }
 
-    /// Handles a sign of life while there is more to do than to take note of the time.
-    #[cold]
-    #[inline(never)]
-    fn heard_unsettled(&mut self, index: usize) {
-        let Some(connection) = self.connections.get_mut(index) else {
+    fn handle_received_segment(&mut self, tuple: &Tuple<W>, segment: &Segment) {
+        let index = self.search(tuple);
+        let place = index.and_then(|index| self.connections.get_mut(index));
+        let Some(Connection { seen, machine }) = place else {
+            // It may be given a place later.
+            if segment.rst {
+                self.forget(tuple);
+            } else if let Some(noted) = self.noted(tuple).and_then(|at| self.openings.get_mut(at)) {
+                noted.flow.handle_received(segment);
+            }
             return;
         };
-        match connection.seen.phase {
+        let received = seen.flow.handle_received(segment);
+        if received == Received::Ignored {
+            return self.handle_unacceptable(index, segment);
+        }
+        let is_new = received == Received::HeardNewAck;
+        let mut is_ending = segment.fin || is_new && seen.flow.is_closing();
+        match seen.phase {
             Phase::Opening => {
-                connection.open(self.now, true);
-                self.is_changed = true;
+                seen.open(machine, self.now, true);
+                is_ending = true;
             }
+            Phase::Open if machine.is_armed() => machine.handle_segment(self.now),
             Phase::Open | Phase::Moved => {
-                connection.seen.phase = Phase::Open;
-                connection.machine.handle_segment(self.now);
-                if connection.machine.state() == State::Disabled {
-                    return;
-                }
+                seen.phase = Phase::Open;
+                machine.handle_segment(self.now);
+                self.has_events = true;
+                self.wake_at = machine.wake_at().min(self.wake_at);
             }
             _ => return,
         }
-        self.has_events = true;
-        let due = connection.machine.wake_at();
-        self.wake(due);
-        if self.is_changed {
-            self.wake_at = Some(Instant::ZERO);
+        if is_ending {
+            self.note_change();
         }
     }
 
     /// Handles a segment that is no sign of life.
     #[cold]
     #[inline(never)]
-    fn handle_unacceptable(&mut self, index: usize, segment: &Segment) {
-        let Some(connection) = self.connections.get_mut(index) else {
-            return;
-        };
-        if segment.rst && connection.is_live() && connection.seen.flow.is_reset(segment) {
-            connection.seen.phase = Phase::ResetReceived;
-            self.note_change();
-        } else if connection.seen.phase == Phase::Opening {
-            // It may be the end of a handshake whose beginning was not seen.
-            self.note_change();
-        } else if segment.syn
-            && segment.ack.is_none()
-            && connection.is_open()
-            && connection.seen.flow.is_known()
-        {
-            // Without numbers there is nothing to ask with.
-            self.handle_stranger(index);
-        }
-    }
-
-    /// K19: a peer that lost its power and comes back from the same port sends a SYN.
-    fn handle_stranger(&mut self, index: usize) {
-        if self.now >= self.stranger_after {
-            for connection in &mut self.connections {
-                connection.seen.flow.forget_stranger();
-            }
-        }
-        // Without numbers there is nothing to ask with.
-        if let Some(connection) = self.connections.get_mut(index)
-            && connection.seen.flow.is_known()
-            && connection.seen.flow.handle_stranger()
-        {
-            self.strangers = Strangers::Heard;
-            self.wake_at = Some(Instant::ZERO);
-        }
-    }
-
-    #[inline]
-    fn handle_sent_segment(
-        &mut self,
-        index: usize,
-        segment: &Segment,
-        next_hop: HardwareAddr,
-        hop_limit: u8,
-        direction: Direction,
-    ) {
-        let Some(connection) = self.connections.get_mut(index) else {
-            return;
-        };
-        let seen = &mut connection.seen;
-        let (iss, ..) = seen.flow.numbers();
-        let is_first = seen.hop_limit == 0;
-        if segment.syn && (seen.phase != Phase::Opening || iss != segment.seq && !is_first) {
-            // Another connection with the same ends: a listener may have taken a stranger's SYN (K19).
-            seen.flow.handle_stranger_answered();
-            let tuple = seen.tuple;
-            return self.note_opening(tuple, segment, next_hop, hop_limit);
-        }
-        let was_known = seen.flow.is_known();
-        let asks = seen.flow.handle_sent(segment);
-        if next_hop[0] & 1 == 0 {
-            seen.hardware = next_hop;
-        }
-        if asks || seen.hop_limit == 0 {
-            // The stack's answers have the default hop limit, its data the socket's.
-            seen.hop_limit = hop_limit;
-        }
-        if seen.phase != Phase::Open || segment.syn || segment.fin || segment.rst {
-            self.handle_sent_unusual(index, segment, was_known, hop_limit);
-        } else if asks && direction == Direction::Sent {
-            connection.machine.handle_sent(self.now);
-            let due = connection.machine.wake_at();
-            self.wake(due);
-        }
-    }
-
-    /// Handles a segment of ours that may begin or end a connection.
-    #[cold]
-    #[inline(never)]
-    fn handle_sent_unusual(
-        &mut self,
-        index: usize,
-        segment: &Segment,
-        was_known: bool,
-        hop_limit: u8,
-    ) {
-        let Some(connection) = self.connections.get_mut(index) else {
-            return;
-        };
-        self.is_changed |= segment.syn || segment.fin || segment.rst;
-        self.wake_at = Some(Instant::ZERO);
-        let Connection { seen, machine } = connection;
-        match seen.phase {
-            Phase::Opening if segment.syn => seen.hop_limit = hop_limit,
-            Phase::ResetReceived if !segment.rst => seen.phase = Phase::Open,
-            phase if segment.rst && phase.is_live() => seen.phase = Phase::ResetSent,
-            // The stack has taken the peer's SYN and ACK. One that was opened by the peer had its
-            // numbers before.
-            Phase::Opening if !was_known && seen.flow.is_known() => {
-                connection.open(self.now, true);
-            }
-            Phase::Open if segment.fin => machine.handle_sent(self.now),
-            _ => {}
-        }
-    }
-
-    /// Keeps the numbers of a connection without a place: it may be given one later.
-    #[cold]
-    #[inline(never)]
-    fn keep_opening(&mut self, tuple: &Tuple<W>, segment: &Segment, is_received: bool) {
-        let Some(seen) = self.openings.iter_mut().find(|seen| seen.tuple == *tuple) else {
+    fn handle_unacceptable(&mut self, index: Option<usize>, segment: &Segment) {
+        let Some(Connection { seen, .. }) = index.and_then(|at| self.connections.get_mut(at))
+        else {
             return;
         };
         if segment.rst {
-            // Whoever believes it has no connection any more. Who does not will be asked.
-            seen.tuple = Tuple::NONE;
-        } else if is_received {
-            seen.flow.handle_received(segment);
-        } else {
-            seen.flow.handle_sent(segment);
+            if !seen.flow.is_reset(segment) {
+                return;
+            }
+            seen.phase = Phase::ResetReceived;
+        } else if matches!(seen.phase, Phase::Open | Phase::Moved) {
+            // K19: a peer that lost its power and comes back from the same port sends a SYN. Without
+            // numbers there is nothing to ask with.
+            if segment.syn
+                && segment.ack.is_none()
+                && seen.flow.is_known()
+                && self.now >= self.stranger_after
+            {
+                seen.flow.set_stranger(true);
+                self.strangers = Strangers::Heard;
+                self.note(Work::Serve);
+            }
+            return;
+        } else if seen.phase != Phase::Opening {
+            return;
         }
+        // The end, or it may be the end of a handshake whose beginning was not seen.
+        self.note_change();
     }
 
-    /// Takes note of a connection that is being opened and has no place yet.
-    #[cold]
+    /// Handles a segment of ours.
     #[inline(never)]
-    fn note_opening(
+    fn handle_sent_segment(
         &mut self,
-        tuple: Tuple<W>,
+        tuple: &Tuple<W>,
         segment: &Segment,
-        hardware: HardwareAddr,
+        hop: HardwareAddr,
         hop_limit: u8,
     ) {
-        // A SYN that is sent again is that of the same connection.
-        let is_same = |seen: &Seen<W>| seen.tuple == tuple;
-        let next = self.last_opening.wrapping_add(1) % OPENINGS;
-        self.last_opening = self.openings.iter().position(is_same).unwrap_or(next);
-        if let Some(opening) = self.openings.get_mut(self.last_opening) {
-            *opening = Seen::new(tuple);
-            opening.flow.handle_sent(segment);
-            let shift = u32::from(segment.window_scale.unwrap_or(0));
-            let window = u32::from(segment.window);
-            let buffers = window.checked_shl(shift).unwrap_or(u32::MAX);
-            opening.flow.set_buffers(buffers);
-            opening.hardware = hardware;
-            opening.hop_limit = hop_limit;
+        let mut index = self.search(tuple);
+        if segment.syn
+            && let Some(Connection { seen, .. }) = index.and_then(|at| self.connections.get_mut(at))
+        {
+            let (iss, ..) = seen.flow.numbers();
+            // A SYN that is sent again is that of the same connection.
+            let is_again = iss == segment.seq || seen.hop_limit == 0;
+            if seen.phase != Phase::Opening || !is_again {
+                // Another connection with the same ends: a listener may have taken a stranger's SYN
+                // (K19).
+                seen.flow.set_stranger(false);
+                index = None;
+            }
         }
-        self.note_change();
+        let place = index.and_then(|at| self.connections.get_mut(at));
+        let (seen, machine) = if let Some(Connection { seen, machine }) = place {
+            (seen, Some(machine))
+        } else {
+            // It may be given a place later: of those opened lately, the numbers are kept.
+            let mut noted = self.noted(tuple);
+            if segment.syn {
+                self.last_opening = noted.unwrap_or_else(|| self.next_opening());
+                noted = Some(self.last_opening);
+                self.work = Work::Follow;
+            }
+            let Some(noted) = noted.and_then(|at| self.openings.get_mut(at)) else {
+                // One that was given up without its numbers has nothing more to say.
+                self.is_told |= self.connections.iter().any(|Connection { seen, .. }| {
+                    seen.tuple == *tuple && seen.phase == Phase::Dead && !seen.flow.is_known()
+                });
+                return;
+            };
+            if segment.syn {
+                *noted = Seen::new(*tuple);
+            }
+            if segment.rst {
+                noted.tuple = Tuple::NONE;
+            }
+            (noted, None)
+        };
+        let was_known = seen.flow.is_known();
+        let asks = seen.flow.handle_sent(segment);
+        if hop[0] & 1 == 0 {
+            seen.hardware = hop;
+        }
+        if asks || segment.syn || seen.hop_limit == 0 {
+            // The stack's answers have the default hop limit, its data the socket's.
+            seen.hop_limit = hop_limit;
+        }
+        let is_usual = seen.phase == Phase::Open && was_known && !segment.rst;
+        let Some(machine) = machine else {
+            return;
+        };
+        if is_usual && !asks {
+            return;
+        }
+        match seen.phase {
+            Phase::ResetReceived if !segment.rst => seen.phase = Phase::Open,
+            _ if segment.rst => seen.phase = Phase::ResetSent,
+            // The stack has taken the peer's SYN and ACK. One that was opened by the peer had its
+            // numbers before.
+            Phase::Opening if !was_known && seen.flow.is_known() => {
+                seen.open(machine, self.now, true);
+            }
+            // It was asked for the numbers: see `needs_numbers`.
+            Phase::Open if !was_known && segment.len <= 1 => self.is_told = true,
+            Phase::Open if asks => machine.handle_sent(self.now),
+            _ => {}
+        }
+        self.wake_at = machine.wake_at().min(self.wake_at);
+        if !is_usual || segment.fin {
+            self.note(if segment.syn || segment.fin || segment.rst {
+                Work::Follow
+            } else {
+                Work::Serve
+            });
+        }
     }
 
     /// A connection may have begun or ended: the sockets have to be looked at.
     fn note_change(&mut self) {
-        self.is_changed = true;
-        self.wake_at = Some(Instant::ZERO);
+        self.work = Work::Follow;
+    }
+
+    #[inline]
+    fn note(&mut self, work: Work) {
+        self.work = self.work.max(work);
     }
 
     #[cold]
     #[inline(never)]
-    fn handle_arp(&mut self, packet: &[u8], direction: Direction, is_unicast: bool) {
-        match direction {
-            Direction::Received => {
-                self.handle_announcement(Announcement::in_arp(packet, is_unicast));
-            }
-            Direction::Sent => {}
-            Direction::Swallowed => self.pass_on(Question::in_arp(packet)),
+    fn handle_arp(&mut self, packet: &[u8], is_received: bool, is_unicast: bool) {
+        if is_received {
+            self.handle_announcement(Announcement::in_arp(packet, is_unicast));
+        } else {
+            self.handle_stack_asks(asked_in_arp(packet));
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn handle_icmp(&mut self, datagram: &Datagram<'_, W>, direction: Direction, is_unicast: bool) {
-        let is_intact = || datagram.is_intact(self.framing.checksums);
-        match direction {
-            Direction::Received if W > 1 && is_ndp(datagram) => {
-                if self.framing.is_ethernet() && is_intact() {
-                    self.handle_announcement(Announcement::in_icmpv6(datagram, is_unicast));
-                }
+    fn handle_icmp(&mut self, datagram: &Datagram<'_, W>, is_received: bool, is_unicast: bool) {
+        if W > 1 && is_ndp(datagram) && self.framing.is_ethernet() {
+            if !is_received {
+                self.handle_stack_asks(asked_in_icmpv6(datagram));
+            } else if datagram.is_intact(self.framing.checksums) {
+                self.handle_announcement(Announcement::in_icmpv6(datagram, is_unicast));
             }
-            Direction::Received => self.handle_unreachable(datagram),
-            Direction::Swallowed if W > 1 && is_ndp(datagram) => {
-                self.pass_on(Question::in_icmpv6(datagram));
-            }
-            Direction::Sent | Direction::Swallowed => {}
+        } else if is_received {
+            self.handle_unreachable(datagram);
         }
     }
 
     fn handle_announcement(&mut self, heard: Option<Announcement<W>>) {
-        if let Some(heard) = heard
-            && self
-                .hops
-                .handle_announcement(self.now, &heard, &mut self.connections)
-        {
-            self.wake_at = Some(Instant::ZERO);
+        if let Some(heard) = heard {
+            let connections = &mut self.connections;
+            if self.hops.handle_announcement(self.now, &heard, connections) {
+                self.note(Work::Serve);
+            }
         }
     }
 
-    fn pass_on(&mut self, question: Option<Question<W>>) {
-        if let Some(question) = question {
-            self.hops.pass_on(&question, &self.connections);
+    /// The stack asks for a neighbour.
+    fn handle_stack_asks(&mut self, address: Option<Address<W>>) {
+        if let Some(address) = address {
+            self.hops.handle_stack_asks(address);
         }
     }
 
@@ -801,13 +774,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if !is_unreachable {
             return;
         }
-        let Some(quoted) = datagram.payload.get(8..).and_then(Datagram::<W>::quoted) else {
-            return;
-        };
-        for connection in &mut self.connections {
-            if connection.seen.tuple == quoted && connection.is_open() {
-                connection.machine.handle_unreachable();
-            }
+        let quoted = datagram.payload.get(8..);
+        if let Some(quoted) = quoted.and_then(|quoted| Datagram::<W>::find(quoted, true))
+            && let Some(ports) = quoted.ports()
+            && let Some(index) = self.search(&quoted.sent_tuple(ports))
+            && let Some(connection) = self.connections.get_mut(index)
+        {
+            connection.machine.handle_unreachable();
         }
     }
 
@@ -816,64 +789,84 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        self.wake_at.is_some_and(|at| now >= at) || now < self.now || self.is_blocked
+        self.work != Work::Nothing || self.is_blocked || now >= self.wake_at || now < self.now
     }
 
     /// Handles the passing of time. Call it when [`is_due`](Self::is_due), and after the frames that
-    /// have arrived by then were shown: an answer among them is in time (K9).
+    /// have arrived by then were shown: an answer among them is in time (K9). Then poll what follows:
+    /// first [`poll_transmit`](Self::poll_transmit).
     #[inline(never)]
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_now(now);
-        for (index, connection) in self.connections.iter_mut().enumerate() {
-            if connection.is_open() && connection.machine.wake_at() <= now {
-                let is_busy = connection.is_busy();
-                connection.machine.handle_time(now, is_busy);
-                self.has_events = true;
-                if connection.machine.state() == State::TimedOut {
-                    debug!("keep-alive {}: {}", index, connection.machine.verdict());
-                    self.is_changed = true;
-                    connection.seen.phase = if connection.seen.flow.is_known() {
-                        Phase::GivenUp
-                    } else {
-                        Phase::Dead
-                    };
-                }
+        for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
+            if !matches!(seen.phase, Phase::Open | Phase::Moved) || machine.wake_at() > now {
+                continue;
+            }
+            machine.handle_time(now, seen.flow.is_busy());
+            self.has_events = true;
+            if machine.state() == State::TimedOut {
+                debug!("keep-alive {}: {}", index, machine.verdict());
+                self.work = Work::Follow;
+                seen.phase = if seen.flow.is_known() {
+                    Phase::GivenUp
+                } else {
+                    Phase::Dead
+                };
             }
         }
+        if self.work == Work::Serve {
+            self.work = Work::Nothing;
+        }
+        self.plan(now);
+    }
+
+    /// Finds out when something falls due.
+    #[inline(never)]
+    fn plan(&mut self, now: Instant) {
+        let mut wake_at = Instant::MAX;
+        for Connection { seen, machine } in &self.connections {
+            if matches!(seen.phase, Phase::Open | Phase::Moved) {
+                // What is wanted is offered now, and again after this long.
+                let due = if machine.is_wanting() {
+                    now.plus_micros(RETRY_MICROS)
+                } else {
+                    machine.wake_at()
+                };
+                wake_at = due.min(wake_at);
+            }
+        }
+        self.wake_at = wake_at;
     }
 
     /// Writes the next frame for the wire into `out` and returns its length: the RST of a verdict, a
     /// probe, a question for a neighbour. Call [`handle_transmitted`](Self::handle_transmitted) if
     /// the device took it, and [`handle_blocked`](Self::handle_blocked) if not.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8; MAX_FRAME_LEN]) -> Option<usize> {
-        let ours = self.hardware.unwrap_or_default();
         // First, because the next probe may need its place.
-        let len = self.hops.poll_transmit(out, self.framing, ours);
+        let ours = self.hardware;
+        let len = self
+            .hops
+            .poll_transmit(out, self.framing, ours, &self.connections);
         if len.is_some() {
             self.sending = Sending::OfHop;
             return len;
         }
-        for (index, connection) in self.connections.iter_mut().enumerate() {
-            let kind = match connection.seen.phase {
+        for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
+            let kind = match seen.phase {
                 Phase::GivenUp | Phase::StackTold => Kind::Reset,
                 Phase::Moved => Kind::Probe,
-                Phase::Open if connection.waits_for_numbers().is_some_and(|end| now < end) => {
-                    continue;
+                Phase::Open if machine.is_wanting() && machine.offer(now, seen.flow.is_busy()) => {
+                    Kind::Probe
                 }
-                Phase::Open if connection.machine.offer(now, connection.is_busy()) => Kind::Probe,
                 Phase::Open
-                    if connection.seen.flow.has_stranger()
-                        && self.strangers == Strangers::Unanswered =>
+                    if seen.flow.has_stranger() && self.strangers == Strangers::Unanswered =>
                 {
                     Kind::Challenge
                 }
                 _ => continue,
             };
-            let payload = connection.machine.payload();
             // Without numbers there is nothing to send, and a probe that was offered did not leave.
-            let len = connection
-                .seen
-                .write(out, self.framing, ours, kind, payload);
+            let len = seen.write(out, self.framing, ours, kind, machine.payload());
             if len.is_some() {
                 self.sending = Sending::Of(index);
                 return len;
@@ -881,9 +874,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         if self.strangers == Strangers::Heard {
             self.strangers = Strangers::Unanswered;
+            self.note(Work::Serve);
         }
         self.is_blocked = false;
-        self.plan();
         None
     }
 
@@ -903,19 +896,20 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Phase::StackTold => {
                 seen.phase = Phase::Dead;
                 // Another connection may be waiting for its place.
-                self.is_changed = true;
+                self.note_change();
             }
             Phase::Moved => seen.phase = Phase::Open,
             _ if machine.is_wanting() => {
                 debug!("keep-alive {}: probe sent", index);
                 machine.handle_probe_sent(now);
+                self.wake_at = machine.wake_at().min(self.wake_at);
                 // K17: the first probe of the round went unanswered.
                 if machine.unanswered() > 1 && self.framing.is_ethernet() {
                     self.hops.ask_for(now, index, &mut self.connections);
                 }
             }
             _ => {
-                seen.flow.handle_stranger_answered();
+                seen.flow.set_stranger(false);
                 self.stranger_after = now.plus_micros(STRANGER_MICROS);
             }
         }
@@ -924,100 +918,70 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Records that the device has no room: what waits has been offered, and did not leave (K4).
     pub fn handle_blocked(&mut self, now: Instant) {
         self.is_blocked = true;
-        for connection in &mut self.connections {
-            let waits = connection.waits_for_numbers().is_some_and(|end| now < end);
-            if connection.seen.phase == Phase::Open && !waits {
-                let is_busy = connection.is_busy();
-                connection.machine.offer(now, is_busy);
+        self.wake_at = now.plus_micros(RETRY_MICROS).min(self.wake_at);
+        for Connection { seen, machine } in &mut self.connections {
+            if seen.phase == Phase::Open {
+                machine.offer(now, seen.flow.is_busy());
             }
         }
-        self.plan();
     }
 
     /// Writes the next frame for the stack into `out` and returns its length: the RST that closes
-    /// our end after a verdict, or a question for numbers that were not seen. Hand it to the stack
-    /// as if it had arrived, and what the stack answers to [`handle_answer`](Self::handle_answer).
-    pub fn poll_receive(&mut self, now: Instant, out: &mut [u8; MAX_FRAME_LEN]) -> Option<usize> {
-        let ours = self.hardware.unwrap_or_default();
-        if now >= self.ask_stack_after {
-            self.ask_stack_after = now.plus_micros(ASK_STACK_MICROS);
-            self.ask_stack_at = 0;
+    /// our end after a verdict. Hand it to the stack as if it had arrived, and what the stack answers
+    /// to [`handle_answer`](Self::handle_answer).
+    pub fn poll_receive(&mut self, out: &mut [u8; MAX_FRAME_LEN]) -> Option<usize> {
+        for Connection { seen, .. } in &mut self.connections {
+            seen.phase = match seen.phase {
+                Phase::GivenUp => Phase::StackTold,
+                Phase::PeerTold => Phase::Dead,
+                _ => continue,
+            };
+            let kind = Kind::ResetOfPeer;
+            return seen.write(out, self.framing, self.hardware, kind, ProbePayload::Empty);
         }
-        let mut place = 0_usize;
-        for connection in &mut self.connections {
-            let Connection { seen, machine } = connection;
-            let mut kind = Kind::ResetOfPeer;
-            match seen.phase {
-                Phase::GivenUp => seen.phase = Phase::StackTold,
-                Phase::PeerTold => seen.phase = Phase::Dead,
-                // The segment lies out of the window. One whose acknowledgement lies below what is
-                // in flight may be dropped unanswered, so two are tried, half of the circle apart.
-                Phase::Open if !seen.flow.is_known() && machine.is_wanting() => {
-                    let tried = self.ask_stack_at.saturating_sub(place);
-                    if tried > 1 {
-                        place = place.wrapping_add(2);
-                        continue;
-                    }
-                    self.ask_stack_at = place.wrapping_add(tried).wrapping_add(1);
-                    kind = Kind::Question {
-                        half: if tried == 0 { 0 } else { 1 << 31 },
-                    };
-                }
-                _ => {
-                    place = place.wrapping_add(2);
-                    continue;
-                }
-            }
-            return seen.write(out, self.framing, ours, kind, ProbePayload::Empty);
-        }
-        self.plan();
         None
     }
 
-    /// Finds out when to serve next.
-    #[inline(never)]
-    fn plan(&mut self) {
-        let retry_at = self.now.plus_micros(RETRY_MICROS);
-        let mut wake_at = Instant::MAX;
-        if self.hops.is_asking() {
-            wake_at = retry_at;
+    /// Shows what the stack answered to a frame that [`poll_receive`](Self::poll_receive) wrote. That
+    /// answer must not leave. If the stack did not take the RST, it says where it stands, and gets
+    /// another one.
+    pub fn handle_answer(&mut self, frame: &[u8]) {
+        let mut packet = frame;
+        if self.framing.is_ethernet() {
+            packet = frame.get(ETHERNET_HEADER_LEN..).unwrap_or_default();
         }
-        for connection in &self.connections {
-            let due = match connection.seen.phase {
-                Phase::Open if connection.seen.flow.has_stranger() => {
-                    if self.is_blocked {
-                        retry_at
-                    } else {
-                        self.now
-                    }
-                }
-                Phase::Open => match connection.waits_for_numbers() {
-                    Some(end) => self.ask_stack_after.min(end),
-                    None => connection.machine.wake_at(),
-                },
-                Phase::Moved | Phase::GivenUp | Phase::PeerTold | Phase::StackTold => retry_at,
+        let Some(datagram) = Datagram::<W>::find(packet, false) else {
+            return;
+        };
+        let (Some(ports), Some(segment)) = (datagram.ports(), datagram.segment()) else {
+            return;
+        };
+        let tuple = datagram.sent_tuple(ports);
+        for Connection { seen, .. } in &mut self.connections {
+            let before = match seen.phase {
+                Phase::StackTold => Phase::GivenUp,
+                Phase::Dead => Phase::PeerTold,
                 _ => continue,
             };
-            wake_at = due.min(wake_at);
+            let rcv_nxt = seen.flow.rcv_nxt();
+            if seen.tuple == tuple && !segment.rst && segment.ack != rcv_nxt {
+                seen.flow.handle_sent(&segment);
+                seen.phase = before;
+                return;
+            }
         }
-        if self.is_changed {
-            wake_at = Instant::ZERO;
-        }
-        self.wake_at = (wake_at != Instant::MAX).then_some(wake_at);
-    }
-
-    /// Has the link served at `due`, if not before.
-    fn wake(&mut self, due: Instant) {
-        let at = self.wake_at.unwrap_or(due);
-        self.wake_at = Some(at.min(due));
     }
 
     /// Returns when to serve the link at the latest, if at all: see
     /// [`handle_timeout`](Self::handle_timeout). A moment that is not after the present means at
     /// once.
     #[must_use]
-    pub const fn poll_timeout(&self) -> Option<Instant> {
-        self.wake_at
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.work == Work::Nothing {
+            (self.wake_at != Instant::MAX).then_some(self.wake_at)
+        } else {
+            Some(Instant::ZERO)
+        }
     }
 
     /// Returns the oldest event of a connection that has any. Poll it after the other calls until
@@ -1092,16 +1056,20 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Returns whether a connection may have begun or ended since this was called last. Then
     /// [`follow`](Self::follow) each.
-    pub const fn take_change(&mut self) -> bool {
-        core::mem::replace(&mut self.is_changed, false)
+    pub fn take_change(&mut self) -> bool {
+        let is_changed = self.work == Work::Follow;
+        self.work = self.work.min(Work::Serve);
+        is_changed
     }
 
-    /// Returns how many places are taken.
+    /// Returns whether the connection of `id` is to be served at `now`.
     #[cfg(feature = "smoltcp")]
-    pub(crate) fn len(&self) -> usize {
-        let taken = |connection: &&Connection<W>| connection.seen.phase != Phase::Free;
-        let places = self.connections.iter().filter(taken);
-        places.fold(0, |places: usize, _| places.saturating_add(1))
+    #[inline]
+    pub(crate) fn is_place_due(&self, id: Id, now: Instant) -> bool {
+        self.connection(id)
+            .is_some_and(|Connection { machine, .. }| {
+                machine.wake_at() <= now || machine.is_wanting()
+            })
     }
 
     /// Returns whether the place of `id` is taken.

@@ -10,8 +10,8 @@ use crate::{Segment, SeqNumber};
 pub(super) const ETHERNET_HEADER_LEN: usize = 14;
 const IPV4_HEADER_LEN: usize = 20;
 const IPV6_HEADER_LEN: usize = 40;
-const TCP_HEADER_LEN: usize = 20;
-const TIMESTAMPS_LEN: usize = 12;
+pub(super) const TCP_HEADER_LEN: usize = 20;
+pub(super) const TIMESTAMPS_LEN: usize = 12;
 
 pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
 pub(super) const ETHERTYPE_ARP: u16 = 0x0806;
@@ -109,10 +109,10 @@ impl<const W: usize> Address<W> {
     /// An IPv4 address adds the same in either form: the 0xffff of the longer one is a zero of one's
     /// complement arithmetic.
     #[inline]
-    fn add_to(&self, sum: &mut Sum) {
-        for word in self.0 {
-            sum.add(word);
-        }
+    fn sum(&self) -> u64 {
+        self.0
+            .iter()
+            .fold(0, |sum: u64, word| sum.wrapping_add(u64::from(*word)))
     }
 }
 
@@ -210,15 +210,17 @@ pub(super) struct Datagram<'f, const W: usize> {
 }
 
 impl<'f, const W: usize> Datagram<'f, W> {
-    pub(super) fn find(packet: &'f [u8]) -> Option<Self> {
+    /// `None` if it is not a whole datagram. One that is quoted may lack its end.
+    #[inline(never)]
+    pub(super) fn find(packet: &'f [u8], is_quoted: bool) -> Option<Self> {
         match packet.first()? >> 4 {
-            4 => Self::in_ipv4(packet),
-            6 if W > 1 => Self::in_ipv6(packet),
+            4 => Self::in_ipv4(packet, is_quoted),
+            6 if W > 1 => Self::in_ipv6(packet, is_quoted),
             _ => None,
         }
     }
 
-    fn in_ipv4(packet: &'f [u8]) -> Option<Self> {
+    fn in_ipv4(packet: &'f [u8], is_quoted: bool) -> Option<Self> {
         let fixed = packet.first_chunk::<IPV4_HEADER_LEN>()?;
         let (words, _) = fixed.as_chunks::<4>();
         let [
@@ -240,8 +242,11 @@ impl<'f, const W: usize> Datagram<'f, W> {
             return None;
         }
         // Ethernet pads short frames; the datagram ends where its header says.
-        let datagram = packet.get(..usize::from(u16::from_be_bytes(*len)))?;
-        let (header, payload) = datagram.split_at_checked(header_len)?;
+        let mut len = usize::from(u16::from_be_bytes(*len));
+        if is_quoted {
+            len = len.min(packet.len());
+        }
+        let (header, payload) = packet.get(..len)?.split_at_checked(header_len)?;
         Some(Self {
             src: Address::v4(*src),
             dst: Address::v4(*dst),
@@ -253,9 +258,12 @@ impl<'f, const W: usize> Datagram<'f, W> {
     }
 
     #[inline(never)]
-    fn in_ipv6(packet: &'f [u8]) -> Option<Self> {
+    fn in_ipv6(packet: &'f [u8], is_quoted: bool) -> Option<Self> {
         let (header, rest) = packet.split_first_chunk::<IPV6_HEADER_LEN>()?;
-        let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        let mut len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        if is_quoted {
+            len = len.min(rest.len());
+        }
         let mut protocol = header[6];
         let mut payload = rest.get(..len)?;
         if protocol == PROTOCOL_HOP_BY_HOP {
@@ -281,41 +289,6 @@ impl<'f, const W: usize> Datagram<'f, W> {
         })
     }
 
-    /// The connection whose datagram of ours an ICMP error quotes: its header, and of its payload
-    /// as much as there was room for.
-    pub(super) fn quoted(octets: &[u8]) -> Option<Tuple<W>> {
-        let first = *octets.first()?;
-        let is_v4 = first >> 4 == 4;
-        let (protocol_at, addresses_at, addr_len, header_len) = if is_v4 {
-            (9, 12, 4, usize::from(first & 0x0f).wrapping_mul(4))
-        } else {
-            (6, 8, 16, IPV6_HEADER_LEN)
-        };
-        if *octets.get(protocol_at)? != PROTOCOL_TCP || !is_v4 && W == 1 {
-            return None;
-        }
-        let (src, dst) = octets.get(addresses_at..)?.split_at_checked(addr_len)?;
-        let address = |octets: &[u8]| {
-            Some(if is_v4 {
-                Address::v4(*octets.first_chunk()?)
-            } else {
-                Address::v6(octets.first_chunk()?)
-            })
-        };
-        Some(Tuple {
-            ports: u32::from_ne_bytes(*octets.get(header_len..)?.first_chunk()?),
-            remote: address(dst)?,
-            local: address(src)?,
-        })
-    }
-
-    /// The checksum of the IPv4 header is right.
-    pub(super) fn is_header_intact(&self) -> bool {
-        let mut sum = Sum::ZERO;
-        sum.add_octets(self.header);
-        self.header.is_empty() || sum.is_zero()
-    }
-
     /// The connection it belongs to if it was received.
     #[inline]
     pub(super) fn received_tuple(&self, ports: u32) -> Tuple<W> {
@@ -336,30 +309,35 @@ impl<'f, const W: usize> Datagram<'f, W> {
         }
     }
 
-    /// The source and the destination port, as they lie in the header.
+    /// The source and the destination port, as they lie in the header, if it is TCP.
     #[inline]
     pub(super) fn ports(&self) -> Option<u32> {
+        if self.protocol != PROTOCOL_TCP {
+            return None;
+        }
         Some(u32::from_ne_bytes(*self.payload.first_chunk::<4>()?))
     }
 
     /// The segment's checksum, and that of an IPv4 header, are right, as far as `software` has to
-    /// verify them. Of a long segment that is only the header's.
+    /// verify them (RFC 9293 3.1, RFC 4443 2.3). Of a long segment that is only the header's. Both are
+    /// added up before they are compared: one error does not make up for another.
+    #[inline(never)]
     pub(super) fn is_intact(&self, software: Checksums) -> bool {
-        if software.ipv4.on_receive() && !self.is_header_intact() {
-            return false;
+        let mut total = 0;
+        if software.ipv4.on_receive() {
+            total = sum(total, self.header);
         }
         let len = self.payload.len();
-        !software.transport.on_receive() || len > VERIFIED_LEN || self.is_payload_intact()
-    }
-
-    /// The checksum over the pseudo-header and the payload is right (RFC 9293 3.1, RFC 4443 2.3).
-    pub(super) fn is_payload_intact(&self) -> bool {
-        let mut sum = pseudo_header(self.protocol, self.payload.len(), &self.src, &self.dst);
-        sum.add_octets(self.payload);
-        sum.is_zero()
+        if software.transport.on_receive() && len <= VERIFIED_LEN {
+            let pseudo = pseudo_header(self.protocol, len, &self.src, &self.dst);
+            total = sum(total.wrapping_add(pseudo), self.payload);
+        }
+        // Nothing at all was added, or the zero of one's complement comes out.
+        total == 0 || fold(total) == 0xffff
     }
 
     /// The facts of its TCP header, unless that is malformed.
+    #[inline(never)]
     pub(super) fn segment(&self) -> Option<Segment> {
         let header = self.payload.first_chunk::<TCP_HEADER_LEN>()?;
         let (words, _) = header.as_chunks::<4>();
@@ -367,7 +345,8 @@ impl<'f, const W: usize> Datagram<'f, W> {
             return None;
         };
         // Of SYN, FIN and RST, the stack takes a segment with one at most.
-        if (flags & 0x07).count_ones() > 1 {
+        let control = flags & 0x07;
+        if control & control.wrapping_sub(1) != 0 {
             return None;
         }
         let header_len = usize::from(offset >> 4).wrapping_mul(4);
@@ -404,14 +383,12 @@ fn pseudo_header<const W: usize>(
     len: usize,
     src: &Address<W>,
     dst: &Address<W>,
-) -> Sum {
-    let mut sum = Sum::ZERO;
+) -> u64 {
     let [l0, l1, ..] = len.to_le_bytes();
     // The length is at most 65535, so both fit into one word.
-    sum.add(u32::from_ne_bytes([0, protocol, l1, l0]));
-    src.add_to(&mut sum);
-    dst.add_to(&mut sum);
-    sum
+    u64::from(u32::from_ne_bytes([0, protocol, l1, l0]))
+        .wrapping_add(src.sum())
+        .wrapping_add(dst.sum())
 }
 
 /// Whether the stack passes over all of these hop-by-hop options (RFC 8200 4.2).
@@ -493,13 +470,12 @@ pub enum Medium {
     Ip,
 }
 
-/// The commonest frame there is: TCP in IPv4, neither of them with options, and of the flags only ACK
-/// and PSH. Its fields are where they always are.
+/// The commonest datagram there is: TCP in IPv4, neither of them with options, and of the flags only
+/// ACK and PSH. Its fields are where they always are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain<'f> {
     words: &'f [[u8; 4]; 10],
-    rest: &'f [u8],
-    /// The octets of `rest`.
+    datagram: &'f [u8],
     len: u16,
 }
 
@@ -507,22 +483,23 @@ impl<'f> Plain<'f> {
     #[expect(clippy::inline_always, reason = "measured: on the path of every frame")]
     #[inline(always)]
     pub(super) fn find(packet: &'f [u8]) -> Option<Self> {
-        let (header, rest) = packet.split_first_chunk::<40>()?;
-        let words: &[[u8; 4]; 10] = header.as_chunks::<4>().0.try_into().ok()?;
-        let [0x45, _, len @ ..] = words[0] else {
+        let [0x45, _, l1, l0, ..] = *packet else {
             return None;
         };
-        let len = u16::from_be_bytes(len).checked_sub(40)?;
+        let len = u16::from_be_bytes([l1, l0]);
+        // Ethernet pads short frames; the datagram ends where its header says.
+        let datagram = packet.get(..usize::from(len))?;
+        let header = datagram.first_chunk::<40>()?;
+        let words: &[[u8; 4]; 10] = header.as_chunks::<4>().0.try_into().ok()?;
         let is_plain = words[1][2] & 0x3f | words[1][3] == 0
             && words[2][1] == PROTOCOL_TCP
             && words[8][0] == 0x50
             && words[8][1] & 0x17 == FLAG_ACK;
-        if !is_plain {
-            return None;
-        }
-        // Ethernet pads short frames; the datagram ends where its header says.
-        let rest = rest.get(..usize::from(len))?;
-        Some(Self { words, rest, len })
+        is_plain.then_some(Self {
+            words,
+            datagram,
+            len,
+        })
     }
 
     #[inline]
@@ -534,44 +511,36 @@ impl<'f> Plain<'f> {
         }
     }
 
-    #[expect(clippy::inline_always, reason = "measured: on the path of every frame")]
-    #[inline(always)]
-    pub(super) fn is_intact(&self, software: Checksums) -> bool {
+    /// Its checksums are right. `None` if it is not software that verifies both or neither.
+    #[inline]
+    pub(super) fn is_intact(&self, software: Verified) -> Option<bool> {
+        match software {
+            Verified::All => {}
+            Verified::Nothing => return Some(true),
+            Verified::One => return None,
+        }
         let [ip @ .., _, _, _, _, _] = self.words;
-        let [_, _, _, src, dst, tcp @ ..] = self.words;
-        let mut sum = Sum::ZERO;
-        for word in ip {
-            sum.add(u32::from_ne_bytes(*word));
-        }
-        if software.ipv4.on_receive() && !sum.is_zero() {
-            return false;
-        }
-        let len = self.len.wrapping_add(20);
-        if !software.transport.on_receive() || usize::from(len) > VERIFIED_LEN {
-            return true;
-        }
-        let [l1, l0] = len.to_be_bytes();
-        let mut sum = Sum::ZERO;
-        sum.add(u32::from_ne_bytes([0, PROTOCOL_TCP, l1, l0]));
-        sum.add(u32::from_ne_bytes(*src));
-        sum.add(u32::from_ne_bytes(*dst));
-        for word in tcp {
-            sum.add(u32::from_ne_bytes(*word));
-        }
-        if !self.rest.is_empty() {
-            sum = sum.with_any_octets(self.rest);
-        }
-        sum.is_zero()
+        let len = self.len.wrapping_sub(20);
+        let total = if usize::from(len) > VERIFIED_LEN {
+            sum(0, ip.as_flattened())
+        } else {
+            let [l1, l0] = len.to_be_bytes();
+            let pseudo = u64::from(u32::from_ne_bytes([0, PROTOCOL_TCP, l1, l0]))
+                .wrapping_add(u64::from(u32::from_ne_bytes(self.words[3])))
+                .wrapping_add(u64::from(u32::from_ne_bytes(self.words[4])));
+            sum(pseudo, self.datagram)
+        };
+        Some(fold(total) == 0xffff)
     }
 
     #[inline]
-    pub(super) const fn segment(&self) -> Segment {
+    pub(super) fn segment(&self) -> Segment {
         let [_, _, w1, w0] = self.words[8];
         Segment {
             seq: SeqNumber(u32::from_be_bytes(self.words[6])),
             ack: Some(SeqNumber(u32::from_be_bytes(self.words[7]))),
             window: u16::from_be_bytes([w1, w0]),
-            len: self.len as u32,
+            len: u32::from(self.len).wrapping_sub(40),
             syn: false,
             fin: false,
             rst: false,
@@ -619,69 +588,57 @@ pub struct Checksums {
     pub transport: Checksum,
 }
 
-/// The Internet checksum in words of 32 bits. It cares neither how its sum is grouped nor for the
-/// order of octets (RFC 1071 2).
-#[derive(Clone, Copy)]
-struct Sum {
-    sum: u32,
-    /// What the last addition carried out, which the next one takes in: an instruction a word.
-    carry: bool,
+/// Which checksums of a TCP segment in IPv4 software verifies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verified {
+    All,
+    One,
+    Nothing,
 }
 
-impl Sum {
-    const ZERO: Self = Self {
-        sum: 0,
-        carry: false,
-    };
-
-    #[inline]
-    fn add(&mut self, word: u32) {
-        (self.sum, self.carry) = self.sum.carrying_add(word, self.carry);
-    }
-
-    #[inline]
-    fn add_octets(&mut self, octets: &[u8]) {
-        // Most of what is summed is a header without options.
-        if let Ok(header) = <&[u8; 20]>::try_from(octets) {
-            for word in header.as_chunks::<4>().0 {
-                self.add(u32::from_ne_bytes(*word));
-            }
-        } else {
-            *self = self.with_any_octets(octets);
+impl Checksums {
+    pub(super) const fn verified(self) -> Verified {
+        match (self.ipv4.on_receive(), self.transport.on_receive()) {
+            (true, true) => Verified::All,
+            (false, false) => Verified::Nothing,
+            _ => Verified::One,
         }
     }
+}
 
-    /// The last word is filled up with zeros.
-    #[inline(never)]
-    fn with_any_octets(mut self, octets: &[u8]) -> Self {
-        let (words, rest) = octets.as_chunks::<4>();
-        for word in words {
-            self.add(u32::from_ne_bytes(*word));
+/// Adds octets to a sum of words of 32 bits, the last one filled up with zeros. The Internet checksum
+/// cares neither how its sum is grouped nor for the order of octets (RFC 1071 2).
+#[inline(never)]
+fn sum(mut sum: u64, octets: &[u8]) -> u64 {
+    let (pairs, rest) = octets.as_chunks::<8>();
+    for pair in pairs {
+        for word in pair.as_chunks::<4>().0 {
+            sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
         }
-        let mut last = [0; 4];
+    }
+    if !rest.is_empty() {
+        let mut last = [0; 8];
         for (to, from) in last.iter_mut().zip(rest) {
             *to = *from;
         }
-        self.add(u32::from_ne_bytes(last));
-        self
+        for word in last.as_chunks::<4>().0 {
+            sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
+        }
     }
+    sum
+}
 
-    /// Both halves folded into one.
-    #[inline]
-    fn fold(mut self) -> u16 {
-        // What is still to be taken in may carry once more, and no more than that.
-        self.add(0);
-        let sum = self.sum.wrapping_add(u32::from(self.carry));
-        // The upper half of this is the sum of both halves, with what that carries.
-        let [.., a, b] = (sum.wrapping_add(sum.rotate_left(16)) >> 16).to_be_bytes();
-        u16::from_be_bytes([a, b])
-    }
-
-    /// Whether a sum that includes the checksum comes to the zero of one's complement.
-    #[inline]
-    fn is_zero(self) -> bool {
-        self.fold() == 0xffff
-    }
+/// All 16-bit words of a sum, added in one's complement. The sum is of less than 2^16 words.
+#[inline]
+fn fold(sum: u64) -> u16 {
+    let [low, high] = [sum & 0xffff_ffff, sum >> 32];
+    // Less than 2^32, and the other less than 2^16: there is one carry at most.
+    let sum = low.wrapping_add(high);
+    let [w0, w1, w2, w3, carry, ..] = sum.to_le_bytes();
+    let sum = u32::from_le_bytes([w0, w1, w2, w3]).wrapping_add(u32::from(carry));
+    // The upper half of this is the sum of both halves, with what that carries.
+    let [_, _, w0, w1] = sum.wrapping_add(sum.rotate_left(16)).to_le_bytes();
+    u16::from_le_bytes([w0, w1])
 }
 
 /// What frames of ours have to look like on this link.
@@ -691,17 +648,23 @@ pub(super) struct Framing {
     pub(super) checksums: Checksums,
 }
 
-/// The header of a segment of ours.
+/// What goes around the payload of a frame of ours.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
-    pub(super) seq: SeqNumber,
-    pub(super) ack: SeqNumber,
-    pub(super) flags: u8,
-    pub(super) window: u16,
-    pub(super) timestamps: Option<(u32, u32)>,
-    /// It carries an octet of garbage.
-    pub(super) has_octet: bool,
+pub(super) struct Envelope<const W: usize> {
+    pub(super) to: HardwareAddr,
+    pub(super) from: HardwareAddr,
+    pub(super) tuple: Tuple<W>,
+    pub(super) protocol: u8,
+    pub(super) hop_limit: u8,
+    pub(super) payload_len: u16,
+    /// Where in the payload its checksum is.
+    pub(super) checksum_at: usize,
 }
+
+/// Room for a frame without the header of an Ethernet.
+const DATAGRAM_LEN: usize = MAX_FRAME_LEN - ETHERNET_HEADER_LEN;
+/// Room for what IP carries.
+pub(super) const PAYLOAD_LEN: usize = DATAGRAM_LEN - IPV6_HEADER_LEN;
 
 impl Framing {
     #[inline]
@@ -709,150 +672,93 @@ impl Framing {
         matches!(self.medium, Medium::Ethernet)
     }
 
-    /// Writes the headers of the link and of IP around `payload`, which is an even number of octets
-    /// but for its last one, and returns the length of the frame. The checksum of the payload is at
-    /// `checksum_at`.
+    /// Writes a frame and returns its length. `write` writes the payload, but for its checksum.
+    #[inline]
     pub(super) fn write<const W: usize>(
         self,
         out: &mut Buffer,
-        [to, from]: [HardwareAddr; 2],
-        tuple: &Tuple<W>,
-        [protocol, hop_limit]: [u8; 2],
-        (payload, checksum_at): (&mut [u8], usize),
-    ) -> usize {
-        let is_v4 = tuple.local.is_v4();
-        if self.checksums.transport.on_transmit() {
-            let mut sum = pseudo_header(protocol, payload.len(), &tuple.local, &tuple.remote);
-            sum.add_octets(payload);
-            put_checksum(payload, checksum_at, sum);
-        }
-        let mut writer = Writer { out, len: 0 };
-        if self.is_ethernet() {
-            writer.put(&to);
-            writer.put(&from);
+        envelope: &Envelope<W>,
+        write: impl FnOnce(&mut [u8; PAYLOAD_LEN]),
+    ) -> Option<usize> {
+        let Envelope {
+            to,
+            from,
+            tuple: Tuple { remote, local, .. },
+            protocol,
+            hop_limit,
+            payload_len,
+            checksum_at,
+        } = *envelope;
+        let is_v4 = local.is_v4();
+        let mut len = usize::from(payload_len);
+        let datagram: &mut [u8; DATAGRAM_LEN] = if self.is_ethernet() {
+            len = len.wrapping_add(ETHERNET_HEADER_LEN);
             let ethertype = if is_v4 {
                 ETHERTYPE_IPV4
             } else {
                 ETHERTYPE_IPV6
             };
-            writer.put(&ethertype.to_be_bytes());
-        }
-        if is_v4 {
-            let [.., l1, l0] = payload.len().wrapping_add(IPV4_HEADER_LEN).to_be_bytes();
-            let [s0, s1, s2, s3] = tuple.local.v4_octets();
-            let [d0, d1, d2, d3] = tuple.remote.v4_octets();
-            let mut header = [
-                0x45, 0, l1, l0, 0, 0, 0x40, 0, hop_limit, protocol, 0, 0, s0, s1, s2, s3, d0, d1,
-                d2, d3,
-            ];
-            if self.checksums.ipv4.on_transmit() {
-                let mut sum = Sum::ZERO;
-                sum.add_octets(&header);
-                put_checksum(&mut header, 10, sum);
-            }
-            writer.put(&header);
+            let (header, datagram) = out.split_first_chunk_mut::<ETHERNET_HEADER_LEN>()?;
+            write_ethernet(header, [to, from], ethertype)?;
+            datagram.first_chunk_mut()?
         } else {
-            let [.., l1, l0] = payload.len().to_be_bytes();
-            writer.put(&[0x60, 0, 0, 0, l1, l0, protocol, hop_limit]);
-            writer.put(&tuple.local.v6_octets());
-            writer.put(&tuple.remote.v6_octets());
-        }
-        writer.put(payload);
-        writer.len
-    }
-
-    /// Writes a segment into `out` and returns the length of the frame.
-    #[inline(never)]
-    pub(super) fn write_segment<const W: usize>(
-        self,
-        out: &mut Buffer,
-        hardware: [HardwareAddr; 2],
-        tuple: &Tuple<W>,
-        hop_limit: u8,
-        header: &Header,
-    ) -> usize {
-        let [q0, q1, q2, q3] = header.seq.0.to_be_bytes();
-        let [a0, a1, a2, a3] = header.ack.0.to_be_bytes();
-        let [w1, w0] = header.window.to_be_bytes();
-        let [p0, p1, p2, p3] = tuple.ports.to_ne_bytes();
-        let (tsval, tsecr) = header.timestamps.unwrap_or_default();
-        let [v0, v1, v2, v3] = tsval.to_be_bytes();
-        let [e0, e1, e2, e3] = tsecr.to_be_bytes();
-        let mut len = TCP_HEADER_LEN;
-        let mut offset = 0x50;
-        if header.timestamps.is_some() {
-            len = TCP_HEADER_LEN + TIMESTAMPS_LEN;
-            offset = 0x80;
-        }
-        // RFC 7323 appendix A: two NOPs align the option. The octet of garbage is a zero.
-        let mut tcp = [
-            p0,
-            p1,
-            p2,
-            p3,
-            q0,
-            q1,
-            q2,
-            q3,
-            a0,
-            a1,
-            a2,
-            a3,
-            offset,
-            header.flags,
-            w1,
-            w0,
-            0,
-            0,
-            0,
-            0,
-            1,
-            1,
-            8,
-            10,
-            v0,
-            v1,
-            v2,
-            v3,
-            e0,
-            e1,
-            e2,
-            e3,
-            0,
-        ];
-        if header.timestamps.is_none()
-            && let Some(octet) = tcp.get_mut(TCP_HEADER_LEN)
-        {
-            *octet = 0;
-        }
-        len = len.wrapping_add(usize::from(header.has_octet));
-        match tcp.get_mut(..len) {
-            Some(tcp) => self.write(out, hardware, tuple, [PROTOCOL_TCP, hop_limit], (tcp, 16)),
-            None => 0,
-        }
-    }
-}
-
-/// Octets, one after the other, into a frame that is long enough for all we write.
-pub(super) struct Writer<'b> {
-    pub(super) out: &'b mut Buffer,
-    pub(super) len: usize,
-}
-
-impl Writer<'_> {
-    #[inline(never)]
-    pub(super) fn put(&mut self, octets: &[u8]) {
-        for octet in octets {
-            if let Some(to) = self.out.get_mut(self.len) {
-                *to = *octet;
-                self.len = self.len.wrapping_add(1);
+            out.first_chunk_mut()?
+        };
+        let payload = if is_v4 {
+            let (header, payload) = datagram.split_first_chunk_mut::<IPV4_HEADER_LEN>()?;
+            let [w0, w1, w2, src, dst] = header.as_chunks_mut::<4>().0 else {
+                return None;
+            };
+            let [l1, l0] = payload_len.wrapping_add(20).to_be_bytes();
+            len = len.wrapping_add(IPV4_HEADER_LEN);
+            *w0 = [0x45, 0, l1, l0];
+            *w1 = [0, 0, 0x40, 0];
+            *w2 = [hop_limit, protocol, 0, 0];
+            *src = local.v4_octets();
+            *dst = remote.v4_octets();
+            if self.checksums.ipv4.on_transmit() {
+                put_checksum(header, 10, 0);
             }
+            payload
+        } else {
+            let (header, payload) = datagram.split_first_chunk_mut::<IPV6_HEADER_LEN>()?;
+            let (fixed, addresses) = header.split_first_chunk_mut::<8>()?;
+            let [l1, l0] = payload_len.to_be_bytes();
+            len = len.wrapping_add(IPV6_HEADER_LEN);
+            *fixed = [0x60, 0, 0, 0, l1, l0, protocol, hop_limit];
+            *addresses.first_chunk_mut()? = local.v6_octets();
+            *addresses.last_chunk_mut()? = remote.v6_octets();
+            payload
+        };
+        write(payload.first_chunk_mut()?);
+        if self.checksums.transport.on_transmit() {
+            let payload = payload.get_mut(..usize::from(payload_len))?;
+            let pseudo = pseudo_header(protocol, payload.len(), &local, &remote);
+            put_checksum(payload, checksum_at, pseudo);
         }
+        Some(len)
     }
 }
 
-fn put_checksum(octets: &mut [u8], at: usize, sum: Sum) {
-    if let Some([high, low]) = octets.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
-        [*high, *low] = (!sum.fold()).to_ne_bytes();
+/// Writes the header of an Ethernet frame.
+#[inline]
+pub(super) fn write_ethernet(
+    out: &mut [u8; ETHERNET_HEADER_LEN],
+    [to, from]: [HardwareAddr; 2],
+    ethertype: u16,
+) -> Option<()> {
+    *out.first_chunk_mut()? = to;
+    let (_, tail) = out.split_first_chunk_mut::<6>()?;
+    *tail.first_chunk_mut()? = from;
+    *tail.last_chunk_mut()? = ethertype.to_be_bytes();
+    Some(())
+}
+
+/// Writes the checksum of `octets` to its place in them.
+#[inline(never)]
+fn put_checksum(octets: &mut [u8], at: usize, pseudo: u64) {
+    let checksum = !fold(sum(pseudo, octets));
+    if let Some(place) = octets.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
+        *place = checksum.to_ne_bytes();
     }
 }

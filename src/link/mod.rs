@@ -38,6 +38,7 @@
 //! let id = link.add(config).ok_or("the link is full")?;
 //! link.follow(at(0), id, Socket::Opening(tuple), 1024, false);
 //! link.handle_sent(at(0), &ack(101, 201));
+//! link.take_change();
 //!
 //! // The peer is silent from then on.
 //! let mut out = [0; MAX_FRAME_LEN];
@@ -49,7 +50,7 @@
 //!         frames.push(out[..len].to_vec()); // to the device, which takes it
 //!         link.handle_transmitted(now);
 //!     }
-//!     while let Some(len) = link.poll_receive(now, &mut out) {
+//!     while let Some(len) = link.poll_receive(&mut out) {
 //!         assert_eq!(out[len - 7], 0x14); // to the stack: a RST, which closes the socket
 //!     }
 //!     while let Some((_, event)) = link.poll_event() {

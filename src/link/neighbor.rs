@@ -2,10 +2,9 @@
 
 use super::connection::{Connection, Seen};
 use super::frame::{
-    Address, Buffer, Datagram, Framing, HardwareAddr, PROTOCOL_ICMPV6, Tuple, Writer,
+    Address, Buffer, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, Envelope, Framing, HardwareAddr,
+    PROTOCOL_ICMPV6, Tuple, write_ethernet,
 };
-use core::time::Duration;
-
 use crate::Instant;
 
 /// How many next hops are remembered. A device has one or two gateways; a neighbour that is not in
@@ -33,13 +32,6 @@ pub(super) struct Announcement<const W: usize> {
     pub(super) hardware: HardwareAddr,
     /// It was sent to us alone, as an answer is.
     pub(super) is_answer: bool,
-}
-
-/// A question for a neighbour, as the stack asks it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Question<const W: usize> {
-    pub(super) target: Address<W>,
-    pub(super) local: Address<W>,
 }
 
 impl<const W: usize> Announcement<W> {
@@ -101,25 +93,19 @@ impl<const W: usize> Announcement<W> {
     }
 }
 
-impl<const W: usize> Question<W> {
-    pub(super) fn in_arp(packet: &[u8]) -> Option<Self> {
-        let arp = Arp::find(packet)?;
-        (arp.operation == ARP_REQUEST).then_some(Self {
-            target: Address::v4(arp.target),
-            local: Address::v4(arp.sender),
-        })
-    }
+/// Whom the stack asks for in an ARP packet of its own.
+pub(super) fn asked_in_arp<const W: usize>(packet: &[u8]) -> Option<Address<W>> {
+    let arp = Arp::find(packet)?;
+    (arp.operation == ARP_REQUEST).then_some(Address::v4(arp.target))
+}
 
-    pub(super) fn in_icmpv6(datagram: &Datagram<'_, W>) -> Option<Self> {
-        let icmp = datagram.payload;
-        if *icmp.first()? != NEIGHBOR_SOLICITATION {
-            return None;
-        }
-        Some(Self {
-            target: Address::v6(icmp.get(8..)?.first_chunk()?),
-            local: datagram.src,
-        })
+/// Whom the stack asks for in a neighbour solicitation of its own.
+pub(super) fn asked_in_icmpv6<const W: usize>(datagram: &Datagram<'_, W>) -> Option<Address<W>> {
+    let icmp = datagram.payload;
+    if *icmp.first()? != NEIGHBOR_SOLICITATION {
+        return None;
     }
+    Some(Address::v6(icmp.get(8..)?.first_chunk()?))
 }
 
 /// Whether a datagram may carry neighbour discovery.
@@ -153,119 +139,75 @@ impl Arp {
     }
 }
 
-/// A next hop that was learned from what passed, or was asked for.
+/// A next hop that the stack asked for, and where it answered from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hop<const W: usize> {
+struct Hop<const W: usize> {
     address: Address<W>,
     hardware: HardwareAddr,
-    /// Whose question it is.
-    local: Address<W>,
-    question: Asked,
-    /// When our last question left, if any did.
-    asked: Option<Instant>,
-}
-
-/// Where our question for a next hop is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    /// There is none.
-    No,
-    /// It should leave.
-    Wanted,
-    /// It has left and is not answered.
-    Open,
 }
 
 /// The next hops of a link.
 #[derive(Debug)]
-pub(super) struct Hops<const W: usize>([Hop<W>; HOPS]);
+pub(super) struct Hops<const W: usize> {
+    known: [Hop<W>; HOPS],
+    /// Whom the stack asked for last.
+    stack_asks: Address<W>,
+    /// A question wants to leave, for the next hop of this connection.
+    wanted: Option<usize>,
+    /// When our last question left, and for whom.
+    asked: Instant,
+    asked_for: HardwareAddr,
+}
 
 impl<const W: usize> Hops<W> {
     pub(super) const fn new() -> Self {
-        Self([Hop::EMPTY; HOPS])
+        Self {
+            known: [Hop {
+                address: Address::NONE,
+                hardware: [0; 6],
+            }; HOPS],
+            stack_asks: Address::NONE,
+            wanted: None,
+            asked: Instant::ZERO,
+            asked_for: [0; 6],
+        }
     }
 
-    /// Wants a question to leave for the next hop of `connections[index]`, at most once an interval
-    /// (K17).
+    /// The next hop of a connection: never learned, it is the peer itself.
+    #[inline(never)]
+    fn address_of(&self, seen: &Seen<W>) -> Address<W> {
+        for hop in &self.known {
+            if hop.hardware == seen.hardware {
+                return hop.address;
+            }
+        }
+        seen.tuple.remote
+    }
+
+    /// Wants a question to leave for the next hop of `connections[index]` (K17). One that left at this
+    /// moment for the same hop is enough.
     pub(super) fn ask_for(
         &mut self,
         now: Instant,
         index: usize,
         connections: &mut [Connection<W>],
     ) {
-        let Some(Connection { seen, machine }) = connections.get(index) else {
-            return;
-        };
-        let Seen {
-            tuple, hardware, ..
-        } = *seen;
-        let interval = machine.config().interval();
-        let is_its = |hop: &Hop<W>| hop.hardware == hardware;
-        let place = match self.0.iter().position(is_its) {
-            Some(place) => place,
-            None => self.insert(tuple.remote, hardware, connections),
-        };
-        let Some(hop) = self.0.get_mut(place) else {
-            return;
-        };
-        if hop.may_ask(now, interval) {
-            hop.want(tuple.local);
-        } else if hop.question == Asked::Open
-            && let Some(connection) = connections.get_mut(index)
-        {
-            // It was asked on behalf of another connection.
-            connection.machine.handle_hop_asked();
-        }
-    }
-
-    /// Wants a question to leave that the stack asked where nothing can leave.
-    pub(super) fn pass_on(&mut self, question: &Question<W>, connections: &[Connection<W>]) {
-        let place = self.insert(question.target, [0; 6], connections);
-        if let Some(hop) = self.0.get_mut(place) {
-            hop.want(question.local);
-        }
-    }
-
-    /// Makes room for a next hop and returns its place. If none is empty, one goes that no connection
-    /// uses; then a neighbour, which its connection names, and last a gateway. Of two, the one goes
-    /// that was asked for longest ago.
-    fn insert(
-        &mut self,
-        address: Address<W>,
-        hardware: HardwareAddr,
-        connections: &[Connection<W>],
-    ) -> usize {
-        let worth = |hop: &Hop<W>| {
-            let is_user = |connection: &&Connection<W>| connection.goes_through(hop.hardware);
-            let rank: u8 = match connections.iter().find(is_user) {
-                _ if hop.address == Address::NONE => 0,
-                None => 1,
-                Some(user) if user.seen.tuple.remote == hop.address => 2,
-                Some(_) => 3,
-            };
-            (rank, hop.asked)
-        };
-        let mut best = (u8::MAX, None);
-        let mut place = 0;
-        for (index, hop) in self.0.iter().enumerate() {
-            let worth = worth(hop);
-            if worth < best {
-                best = worth;
-                place = index;
+        if let Some(Connection { seen, machine }) = connections.get_mut(index) {
+            if self.asked == now && self.asked_for == seen.hardware {
+                machine.handle_hop_asked();
+            } else {
+                self.wanted = Some(index);
             }
         }
-        if let Some(hop) = self.0.get_mut(place) {
-            *hop = Hop {
-                address,
-                hardware,
-                ..Hop::EMPTY
-            };
-        }
-        place
     }
 
-    /// Handles what a neighbour says of itself. Only the answer to a question of ours changes where
-    /// probes go; anything else that contradicts what we know is a reason to ask (K17).
+    /// Records that the stack asks for a neighbour: what that answers is learned.
+    pub(super) fn handle_stack_asks(&mut self, address: Address<W>) {
+        self.stack_asks = address;
+    }
+
+    /// Handles what a neighbour says of itself. Only the answer to a question, the stack's or ours,
+    /// changes where probes go; anything else that contradicts what we know is a reason to ask (K17).
     ///
     /// Returns whether there is something to send now.
     pub(super) fn handle_announcement(
@@ -274,95 +216,83 @@ impl<const W: usize> Hops<W> {
         heard: &Announcement<W>,
         connections: &mut [Connection<W>],
     ) -> bool {
-        let is_known = |hop: &Hop<W>| hop.address == heard.address;
-        let place = if let Some(place) = self.0.iter().position(is_known) {
-            place
-        } else {
-            let is_neighbor = |connection: &&Connection<W>| {
-                connection.is_open() && connection.seen.tuple.remote == heard.address
-            };
-            let (hardware, is_asked) = match connections.iter().find(is_neighbor) {
-                Some(Connection { seen, machine })
-                    if heard.is_answer || seen.hardware != heard.hardware =>
-                {
-                    // The question left with the second probe, but may have lost its place here.
-                    let is_asked = machine.is_awaiting_answer() && machine.unanswered() > 1;
-                    (seen.hardware, is_asked)
-                }
-                None if heard.is_answer => (heard.hardware, false),
-                _ => return false,
-            };
-            let place = self.insert(heard.address, hardware, connections);
-            if let Some(hop) = self.0.get_mut(place)
-                && is_asked
-            {
-                hop.question = Asked::Open;
-                hop.asked = Some(now);
-            }
-            place
-        };
-        let Some(hop) = self.0.get_mut(place) else {
-            return false;
-        };
-        let old = hop.hardware;
-        // An answer to a question of long ago is none: it may be anybody's.
-        let is_awaited = |connection: &Connection<W>| {
-            let interval = connection.machine.interval_micros();
-            let is_late = |asked: Instant| now > asked.plus_micros(interval);
-            connection.goes_through(old) && !hop.asked.is_some_and(is_late)
-        };
-        let is_answer =
-            heard.is_answer && hop.question == Asked::Open && connections.iter().any(is_awaited);
+        let Announcement {
+            address,
+            hardware,
+            is_answer,
+        } = *heard;
+        let is_stacks = is_answer && address == self.stack_asks;
+        let mut is_believed = is_stacks;
         let mut is_urgent = false;
-        let mut is_used = false;
-        for connection in connections {
-            if !connection.goes_through(old) {
+        let mut next = 0_usize;
+        for connection in connections.iter_mut() {
+            let index = next;
+            next = next.wrapping_add(1);
+            if !connection.is_open() || self.address_of(&connection.seen) != address {
                 continue;
             }
-            is_used = true;
-            let interval = connection.machine.config().interval();
-            if is_answer {
-                is_urgent |= connection.handle_hop_answered(heard.hardware);
-            } else if old != heard.hardware && hop.may_ask(now, interval) {
-                hop.want(connection.seen.tuple.local);
+            // An answer to a question of long ago is none: it may be anybody's.
+            let interval = connection.machine.interval_micros();
+            let is_recent = now < self.asked.plus_micros(interval);
+            if is_stacks || is_answer && is_recent && connection.machine.is_hop_asked() {
+                is_believed = true;
+                is_urgent |= connection.handle_hop_answered(hardware);
+            } else if connection.seen.hardware != hardware && !is_recent {
+                self.wanted = Some(index);
                 is_urgent = true;
             }
         }
-        if is_answer || !is_used {
-            hop.hardware = heard.hardware;
-            hop.question = Asked::No;
+        if is_stacks {
+            self.stack_asks = Address::NONE;
+        }
+        if is_believed {
+            self.learn(Hop { address, hardware }, connections);
         }
         is_urgent
     }
 
+    /// Takes note of a next hop, in the place that it has, or in one that no connection uses.
+    fn learn(&mut self, learned: Hop<W>, connections: &[Connection<W>]) {
+        let is_free = |hop: &&mut Hop<W>| {
+            let is_user = |user: &Connection<W>| user.goes_through(hop.hardware);
+            hop.address == learned.address || !connections.iter().any(is_user)
+        };
+        if let Some(hop) = self.known.iter_mut().find(is_free) {
+            *hop = learned;
+        }
+    }
+
     /// Writes the next question and returns the length of the frame.
+    #[inline(never)]
     pub(super) fn poll_transmit(
-        &self,
+        &mut self,
         out: &mut Buffer,
         framing: Framing,
         from: HardwareAddr,
+        connections: &[Connection<W>],
     ) -> Option<usize> {
-        let hop = self.0.iter().find(|hop| hop.question == Asked::Wanted)?;
-        Some(if hop.address.is_v4() {
-            hop.write_arp(out, from)
+        let asking = connections.get(self.wanted?)?;
+        if !asking.is_open() {
+            self.wanted = None;
+            return None;
+        }
+        let target = self.address_of(&asking.seen);
+        let local = asking.seen.tuple.local;
+        if target.is_v4() {
+            write_arp(out, from, target, local)
         } else {
-            hop.write_solicitation(out, framing, from)
-        })
-    }
-
-    /// Whether a question waits to leave.
-    pub(super) fn is_asking(&self) -> bool {
-        self.0.iter().any(|hop| hop.question == Asked::Wanted)
+            write_solicitation(out, framing, from, [target, local])
+        }
     }
 
     /// Records that the question that [`poll_transmit`](Self::poll_transmit) wrote has left.
     pub(super) fn handle_transmitted(&mut self, now: Instant, connections: &mut [Connection<W>]) {
-        let is_next = |hop: &&mut Hop<W>| hop.question == Asked::Wanted;
-        if let Some(hop) = self.0.iter_mut().find(is_next) {
-            hop.question = Asked::Open;
-            hop.asked = Some(now);
+        let asking = self.wanted.take().and_then(|index| connections.get(index));
+        if let Some(asking) = asking {
+            self.asked = now;
+            self.asked_for = asking.seen.hardware;
             for connection in connections {
-                if connection.goes_through(hop.hardware) {
+                if connection.goes_through(self.asked_for) {
                     connection.machine.handle_hop_asked();
                 }
             }
@@ -371,86 +301,68 @@ impl<const W: usize> Hops<W> {
 
     /// K10: no remembered moment lies in the future.
     pub(super) fn handle_step_back(&mut self, now: Instant) {
-        for hop in &mut self.0 {
-            hop.asked = hop.asked.map(|asked| asked.min(now));
-        }
+        self.asked = self.asked.min(now);
     }
 }
 
-impl<const W: usize> Hop<W> {
-    const EMPTY: Self = Self {
-        address: Address::NONE,
-        hardware: [0; 6],
-        local: Address::NONE,
-        question: Asked::No,
-        asked: None,
-    };
+fn write_arp<const W: usize>(
+    out: &mut Buffer,
+    from: HardwareAddr,
+    target: Address<W>,
+    local: Address<W>,
+) -> Option<usize> {
+    let (header, packet) = out.split_first_chunk_mut::<ETHERNET_HEADER_LEN>()?;
+    write_ethernet(header, [BROADCAST, from], ETHERTYPE_ARP)?;
+    let (fixed, rest) = packet.split_first_chunk_mut::<8>()?;
+    *fixed = [0, 1, 8, 0, 6, 4, 0, 1];
+    let (sender, rest) = rest.split_first_chunk_mut::<6>()?;
+    *sender = from;
+    let (sender, rest) = rest.split_first_chunk_mut::<4>()?;
+    *sender = local.v4_octets();
+    let (nobody, rest) = rest.split_first_chunk_mut::<6>()?;
+    *nobody = [0; 6];
+    *rest.first_chunk_mut()? = target.v4_octets();
+    Some(ETHERNET_HEADER_LEN + ARP_LEN)
+}
 
-    /// A question is not on its way already, and the last one left an interval ago.
-    fn may_ask(&self, now: Instant, interval: Duration) -> bool {
-        let is_early = |asked: Instant| now < asked.saturating_add(interval);
-        self.question != Asked::Wanted && !self.asked.is_some_and(is_early)
-    }
-
-    fn want(&mut self, local: Address<W>) {
-        self.local = local;
-        self.question = Asked::Wanted;
-    }
-
-    fn write_arp(&self, out: &mut Buffer, from: HardwareAddr) -> usize {
-        let mut writer = Writer { out, len: 0 };
-        writer.put(&BROADCAST);
-        writer.put(&from);
-        writer.put(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
-        writer.put(&from);
-        writer.put(&self.local.v4_octets());
-        writer.put(&[0; 6]);
-        writer.put(&self.address.v4_octets());
-        writer.len
-    }
-
-    /// RFC 4861 4.3, to the solicited-node multicast address (RFC 4291 2.7.1).
-    #[inline(never)]
-    fn write_solicitation(&self, out: &mut Buffer, framing: Framing, from: HardwareAddr) -> usize {
-        let target = self.address.v6_octets();
-        let [.., a, b, c] = target;
-        let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c];
-        let tuple = Tuple {
+/// RFC 4861 4.3, to the solicited-node multicast address (RFC 4291 2.7.1).
+#[inline(never)]
+fn write_solicitation<const W: usize>(
+    out: &mut Buffer,
+    framing: Framing,
+    from: HardwareAddr,
+    [target, local]: [Address<W>; 2],
+) -> Option<usize> {
+    let target = target.v6_octets();
+    let [.., a, b, c] = target;
+    let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c];
+    let envelope = Envelope {
+        to: [0x33, 0x33, 0xff, a, b, c],
+        from,
+        tuple: Tuple {
             remote: Address::v6(&group),
-            local: self.local,
+            local,
             ..Tuple::NONE
-        };
-        let mut icmp = [0; 32];
-        let (header, rest) = icmp.split_at_mut(8);
-        let (address, option) = rest.split_at_mut(16);
+        },
+        protocol: PROTOCOL_ICMPV6,
+        hop_limit: NDP_HOP_LIMIT,
+        payload_len: 32,
+        checksum_at: 2,
+    };
+    framing.write(out, &envelope, |payload| {
+        let (fixed, rest) = payload.split_at_mut(8);
+        let (address, rest) = rest.split_at_mut(16);
+        let (option, rest) = rest.split_at_mut(2);
         let fields = [
-            (header, &[NEIGHBOR_SOLICITATION][..]),
+            (fixed, &[NEIGHBOR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0][..]),
             (address, &target),
-            (
-                option,
-                &[
-                    SOURCE_LINK_ADDR,
-                    1,
-                    from[0],
-                    from[1],
-                    from[2],
-                    from[3],
-                    from[4],
-                    from[5],
-                ],
-            ),
+            (option, &[SOURCE_LINK_ADDR, 1]),
+            (rest, &from),
         ];
         for (to, from) in fields {
             for (to, from) in to.iter_mut().zip(from) {
                 *to = *from;
             }
         }
-        framing.write(
-            out,
-            [[0x33, 0x33, 0xff, a, b, c], from],
-            &tuple,
-            [PROTOCOL_ICMPV6, NDP_HOP_LIMIT],
-            (&mut icmp, 2),
-        )
-    }
+    })
 }

@@ -10,19 +10,8 @@ use super::KeepAliveSet;
 use super::convert::instant_in;
 use crate::link::MAX_FRAME_LEN;
 
-/// Longer than any answer to a question of ours: Ethernet, IPv6, TCP with all its options.
+/// Longer than any segment without data: Ethernet, IPv6, TCP with all its options.
 const ANSWER_LEN: usize = 128;
-
-/// What the next call of `receive` does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Asks the device for a frame.
-    Receive,
-    /// The device has none: sends what is due, then hands over what is for the stack.
-    Serve,
-    /// Hands over what is for the stack.
-    HandOver,
-}
 
 /// What the device did with the frames it was given since the poll began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +28,11 @@ pub(super) enum Progress {
 struct Shared<'s, const N: usize> {
     /// A look at the set takes it, and puts it back.
     set: Cell<Option<&'s mut KeepAliveSet<N>>>,
-    /// A frame of ours on its way to the stack.
-    frame: Option<[u8; MAX_FRAME_LEN]>,
+    /// A socket was asked for its numbers: the segment that tells them must not leave.
+    is_asking: bool,
+    /// The device has nothing more to receive, and something is due.
+    is_serving: bool,
+    /// The length of a frame of ours on its way to the stack.
     len: usize,
 }
 
@@ -58,8 +50,9 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
         Self {
             inner,
             shared: Shared {
+                is_asking: set.is_asking,
                 set: Cell::new(Some(set)),
-                frame: None,
+                is_serving: false,
                 len: 0,
             },
         }
@@ -74,15 +67,14 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
         };
         let now = instant_in(timestamp);
         set.link.handle_timeout(now);
-        let mut frame = [0; MAX_FRAME_LEN];
-        while let Some(len) = set.link.poll_transmit(now, &mut frame) {
+        while let Some(len) = set.link.poll_transmit(now, &mut set.frame) {
             let Some(token) = self.inner.transmit(timestamp) else {
                 set.note_progress(Progress::Refused);
                 set.link.handle_blocked(now);
-                return;
+                break;
             };
             phy::TxToken::consume(token, len, |out| {
-                for (to, from) in out.iter_mut().zip(&frame) {
+                for (to, from) in out.iter_mut().zip(&set.frame) {
                     *to = *from;
                 }
             });
@@ -91,32 +83,23 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
         }
     }
 
-    /// Writes the next frame of ours for the stack. Returns whether there is one.
+    /// Sends what is due, and writes the next frame of ours for the stack. Returns whether there is one.
     #[cold]
     #[inline(never)]
     fn hand_over(&mut self, timestamp: time::Instant) -> bool {
-        let Some(step) = self.shared.set.get_mut().as_ref().map(|set| set.step) else {
-            return false;
-        };
-        if step == Step::Serve {
-            self.serve(timestamp);
-        }
-        let Shared { set, frame, len } = &mut self.shared;
-        let Some(set) = set.get_mut() else {
-            return false;
-        };
-        let frame = frame.insert([0; MAX_FRAME_LEN]);
-        let written = set.link.poll_receive(instant_in(timestamp), frame);
+        self.serve(timestamp);
+        let Shared {
+            set,
+            is_asking: _,
+            is_serving,
+            len,
+        } = &mut self.shared;
+        let written = set
+            .get_mut()
+            .as_mut()
+            .and_then(|set| set.link.poll_receive(&mut set.frame));
+        *is_serving = written.is_some();
         *len = written.unwrap_or(0);
-        set.step = if written.is_some() {
-            Step::HandOver
-        } else {
-            Step::Receive
-        };
-        if step == Step::HandOver && written.is_none() {
-            // The stack may have told the numbers that a probe was waiting for.
-            self.serve(timestamp);
-        }
         written.is_some()
     }
 }
@@ -129,6 +112,30 @@ impl<const N: usize> Shared<'_, N> {
         if let Some(set) = self.set.take() {
             look(set);
             self.set.set(Some(set));
+        }
+    }
+
+    /// Sends what the stack wrote, unless it answers a frame of ours or only tells its numbers.
+    #[cold]
+    #[inline(never)]
+    fn pass_on<T: phy::TxToken>(&self, token: Option<T>, frame: &[u8]) {
+        let Some(token) = token else {
+            return;
+        };
+        let mut is_told = false;
+        self.with(|set| {
+            set.link.handle_frame(frame, false);
+            is_told = set.link.take_told();
+            if !is_told {
+                set.progress = Progress::Sent;
+            }
+        });
+        if !is_told {
+            token.consume(frame.len(), |out| {
+                for (to, from) in out.iter_mut().zip(frame) {
+                    *to = *from;
+                }
+            });
         }
     }
 }
@@ -180,18 +187,20 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
         timestamp: time::Instant,
     ) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
         let mut inner = (None, None);
-        let set = self.shared.set.get_mut().as_mut()?;
-        if set.step == Step::Receive {
+        if self.shared.is_serving {
+            if !self.hand_over(timestamp) {
+                return None;
+            }
+        } else {
+            let set = self.shared.set.get_mut().as_mut()?;
             let now = instant_in(timestamp);
             set.link.handle_now(now);
             match self.inner.receive(timestamp) {
                 Some((rx, tx)) => inner = (Some(rx), Some(tx)),
                 None if !set.link.is_due(now) => return None,
                 // An empty frame: the stack passes it over, and asks again.
-                None => set.step = Step::Serve,
+                None => self.shared.is_serving = true,
             }
-        } else if !self.hand_over(timestamp) {
-            return None;
         }
         let shared = &self.shared;
         Some((
@@ -243,9 +252,9 @@ impl<T: phy::RxToken, const N: usize> phy::RxToken for RxToken<'_, '_, T, N> {
                 read(frame, f)
             })
         } else {
-            let octets = shared.frame.as_ref();
-            let frame = octets.and_then(|octets| octets.get(..shared.len));
-            read(frame.unwrap_or_default(), f)
+            let mut frame = [0; MAX_FRAME_LEN];
+            shared.with(|set| frame = set.frame);
+            read(frame.get(..shared.len).unwrap_or_default(), f)
         }
     }
 
@@ -267,21 +276,22 @@ impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
     #[inline]
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let Self { inner, shared } = self;
-        if let Some(inner) = inner {
-            inner.consume(len, |frame| {
+        match inner {
+            Some(inner) if !shared.is_asking || len > ANSWER_LEN => inner.consume(len, |frame| {
                 let result = write(frame, f);
                 shared.with(|set| {
                     set.progress = Progress::Sent;
-                    set.link.send(frame);
+                    set.link.handle_frame(frame, false);
                 });
                 result
-            })
-        } else {
-            let mut answer = [0; ANSWER_LEN];
-            let (frame, _) = answer.split_at_mut(len.min(ANSWER_LEN));
-            let result = write(frame, f);
-            shared.with(|set| set.link.answer(frame));
-            result
+            }),
+            inner => {
+                let mut answer = [0; ANSWER_LEN];
+                let (frame, _) = answer.split_at_mut(len.min(ANSWER_LEN));
+                let result = write(frame, f);
+                shared.pass_on(inner, frame);
+                result
+            }
         }
     }
 

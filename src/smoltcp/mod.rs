@@ -67,16 +67,16 @@ use core::fmt;
 
 use ::smoltcp::iface::{Interface, PollResult, SocketHandle, SocketSet};
 use ::smoltcp::phy;
-use ::smoltcp::socket::{Socket, tcp};
+use ::smoltcp::socket::{AnySocket, tcp};
 use ::smoltcp::time;
 use ::smoltcp::wire::IpAddress;
 use heapless::Vec;
 
 use self::convert::{address_in, checksums_in, instant_in, instant_out, medium_in};
+use self::device::Progress;
 pub use self::device::{Device, RxToken, TxToken};
-use self::device::{Progress, Step};
 pub use crate::link::CloseReason;
-use crate::link::{self, Ending, Id, Link, Tuple};
+use crate::link::{self, Ending, Id, Link, MAX_FRAME_LEN, Tuple};
 use crate::{Config, Event, Instant, State, Stats};
 
 /// The least and the longest time for which a device that cannot transmit is left alone.
@@ -95,7 +95,10 @@ pub struct KeepAliveSet<const N: usize> {
     link: Link<N, WORDS>,
     /// Whose connections they are.
     handles: Vec<SocketHandle, N>,
-    step: Step,
+    /// A socket was asked for its numbers and has not told them.
+    is_asking: bool,
+    /// A frame of ours, on its way out or to the stack.
+    frame: [u8; MAX_FRAME_LEN],
     progress: Progress,
     device: Known,
     /// The interface's addresses as they were at the last poll, folded into a word.
@@ -145,7 +148,8 @@ impl<const N: usize> KeepAliveSet<N> {
             Self {
                 link: Link::new(),
                 handles: Vec::new(),
-                step: Step::Receive,
+                is_asking: false,
+                frame: [0; MAX_FRAME_LEN],
                 progress: Progress::None,
                 device: Known::Nothing,
                 addresses: 0,
@@ -333,17 +337,10 @@ impl<const N: usize> KeepAliveSet<N> {
     /// lies together, at the beginning.
     pub const BYTES_TOUCHED_BY_SEGMENT: usize = Link::<N, WORDS>::BYTES_TOUCHED_BY_SEGMENT;
 
+    #[inline(never)]
     fn id(&self, handle: SocketHandle) -> Option<Id> {
-        self.id_from(0, handle)
-    }
-
-    /// Looks for `handle`, first where it should be.
-    fn id_from(&self, hint: usize, handle: SocketHandle) -> Option<Id> {
-        let is_it = |index: &usize| {
-            self.handles.get(*index) == Some(&handle) && self.link.is_taken(Id(*index))
-        };
-        let index = (hint..N).chain(0..hint.min(N)).find(is_it)?;
-        Some(Id(index))
+        let is_its = |id: &Id| self.handles.get(id.0) == Some(&handle) && self.link.is_taken(*id);
+        (0..N).map(Id).find(is_its)
     }
 
     /// What the device can do, when it is seen for the first time.
@@ -363,21 +360,36 @@ impl<const N: usize> KeepAliveSet<N> {
     #[cold]
     #[inline(never)]
     fn follow(&mut self, now: Instant, iface: &Interface, sockets: &mut SocketSet<'_>) -> bool {
-        self.link.take_change();
-        self.addresses = fold(iface);
+        let addresses = fold(iface);
+        let is_changed = self.link.take_change() || addresses != self.addresses;
+        self.is_asking = false;
+        self.addresses = addresses;
         let is_ours = |address| {
             let mut addresses = iface.ip_addrs().iter();
             iface.any_ip() || addresses.any(|cidr| address_in(cidr.address()) == address)
         };
         let mut has_closed = false;
         let mut hint = 0;
-        let mut found = 0_usize;
+        let mut is_there = [false; N];
         for (handle, socket) in sockets.iter_mut() {
-            let (Some(id), Socket::Tcp(socket)) = (self.id_from(hint, handle), socket) else {
+            // Most often the places are in the order of the sockets.
+            let mut id = Id(hint);
+            if self.handles.get(hint) != Some(&handle) || !self.link.is_taken(id) {
+                let Some(found) = self.id(handle) else {
+                    continue;
+                };
+                id = found;
+            }
+            let Some(socket) = <tcp::Socket<'_>>::downcast_mut(socket) else {
                 continue;
             };
-            hint = id.0.saturating_add(1);
-            found = found.saturating_add(1);
+            hint = id.0.wrapping_add(1);
+            if let Some(is_there) = is_there.get_mut(id.0) {
+                *is_there = true;
+            }
+            if !is_changed && !self.link.is_place_due(id, now) {
+                continue;
+            }
             let mut facts = socket_in(socket);
             if let Some(tuple) = self.link.tuple(id)
                 && !is_ours(tuple.local_addr())
@@ -390,25 +402,23 @@ impl<const N: usize> KeepAliveSet<N> {
             if self.link.follow(now, id, facts, buffers, is_busy(socket)) {
                 socket.abort();
                 has_closed = true;
+            } else if self.link.needs_numbers(now, id) {
+                // It writes one keep-alive, whose numbers are the socket's, and goes on as it was.
+                self.is_asking = true;
+                let own = socket.keep_alive();
+                socket.set_keep_alive(own.or(Some(time::Duration::ZERO)));
+                if own.is_none() {
+                    socket.set_keep_alive(None);
+                }
             }
         }
-        if found != self.link.len() {
-            self.drop_missing(sockets);
-        }
-        has_closed
-    }
-
-    /// Drops the handles that are not in the socket set, or are not those of TCP sockets.
-    #[cold]
-    fn drop_missing(&mut self, sockets: &SocketSet<'_>) {
-        for (index, handle) in self.handles.iter().enumerate() {
-            let is_there = sockets
-                .iter()
-                .any(|(other, socket)| other == *handle && matches!(socket, Socket::Tcp(_)));
+        // What is not in the socket set any more, or is not a TCP socket.
+        for (index, is_there) in is_there.iter().enumerate() {
             if !is_there {
                 self.link.remove(Id(index));
             }
         }
+        has_closed
     }
 
     /// Takes note of what the device did.

@@ -205,7 +205,7 @@ fn link<const N: usize, const W: usize>(config: Config) {
     black_box(&mut *link).forget_opening();
     black_box(&mut *link).handle_received(now(), frame());
     black_box(&mut *link).handle_sent(now(), frame());
-    black_box(&mut *link).handle_answer(now(), frame());
+    black_box(&mut *link).handle_answer(frame());
     if black_box(&mut *link).is_due(now()) {
         black_box(&mut *link).settle();
         black_box(&mut *link).handle_timeout(now());
@@ -213,8 +213,10 @@ fn link<const N: usize, const W: usize>(config: Config) {
     black_box(black_box(&mut *link).poll_transmit(now(), &mut out));
     black_box(&mut *link).handle_transmitted(now());
     black_box(&mut *link).handle_blocked(now());
-    black_box(black_box(&mut *link).poll_receive(now(), &mut out));
+    black_box(black_box(&mut *link).poll_receive(&mut out));
     black_box(black_box(&mut *link).take_change());
+    black_box(black_box(&mut *link).take_told());
+    black_box(link.needs_numbers(now(), id));
     black_box(link.poll_opening());
     black_box(link.poll_timeout());
     black_box(black_box(&mut *link).poll_event());
