@@ -9,16 +9,15 @@
     reason = "a test may panic"
 )]
 
+mod tasks;
+
 use core::cell::{Cell, RefCell};
 use core::future::Future;
-use core::pin::Pin;
 use core::task::{Context, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Wake;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use embassy_net::tcp::{self, TcpSocket};
 use embassy_net::{Ipv4Address, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
@@ -28,6 +27,8 @@ use embassy_net_driver::{
 use embassy_time::MockDriver;
 use tcp_keepalive::embassy_net::{self as keep_alive, CloseReason, Connection, Error, Notice};
 use tcp_keepalive::{Config, Event, State};
+
+use crate::tasks::{Task, settle, spawn};
 
 const PORT: u16 = 7;
 const OURS: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
@@ -122,22 +123,6 @@ impl Driver for Port {
     }
 }
 
-/// A waker that remembers.
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-struct Task {
-    future: Pin<Box<dyn Future<Output = ()>>>,
-    flag: Arc<Flag>,
-    polls: usize,
-    is_over: bool,
-}
-
 struct Lab {
     tasks: Vec<Task>,
     /// From us to the peer, and back.
@@ -206,22 +191,7 @@ impl Lab {
 
     /// Polls whoever was woken, until nobody is.
     fn settle(&mut self) {
-        for _ in 0..10_000 {
-            let mut is_idle = true;
-            for task in &mut self.tasks {
-                if !task.is_over && task.flag.0.swap(false, Ordering::Relaxed) {
-                    is_idle = false;
-                    task.polls += 1;
-                    let waker = Waker::from(task.flag.clone());
-                    let poll = task.future.as_mut().poll(&mut Context::from_waker(&waker));
-                    task.is_over = poll.is_ready();
-                }
-            }
-            if is_idle {
-                return;
-            }
-        }
-        panic!("somebody polls in a circle");
+        settle(&mut self.tasks);
     }
 
     /// Advances the clock to a moment, in steps of at most `step`.
@@ -309,15 +279,6 @@ fn start(tasks: &mut Vec<Task>, port: Port, address: Ipv4Address) -> (Stack<'sta
         runner.run().await;
     });
     (stack, control)
-}
-
-fn spawn(tasks: &mut Vec<Task>, future: impl Future<Output = ()> + 'static) {
-    tasks.push(Task {
-        future: Box::pin(future),
-        flag: Arc::new(Flag(AtomicBool::new(true))),
-        polls: 0,
-        is_over: false,
-    });
 }
 
 fn socket(stack: Stack<'static>) -> TcpSocket<'static> {
