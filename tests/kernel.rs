@@ -22,6 +22,8 @@ mod capture;
 mod client;
 #[path = "kernel/lab.rs"]
 mod lab;
+#[path = "kernel/nat.rs"]
+mod nat;
 #[path = "kernel/peer.rs"]
 mod peer;
 mod recorded;
@@ -46,6 +48,7 @@ use crate::client::{
     Client, Connection, HOST_V4, HOST_V6, TAP, configure_host, listen, wall_clock,
 };
 use crate::lab::{Namespace, is_ready};
+use crate::nat::Nat;
 use crate::recorded::{Scene, assert_is_eventful, assert_transparent, assert_unchanged};
 use crate::recorder::{record, system};
 
@@ -209,7 +212,7 @@ fn unheard_peer_is_probed_count_times_then_reset(address: IpAddr) {
         client.enable(handle, config);
         let mut connection = client.connect(handle, &listen(address), address);
         client.exchange(&mut connection);
-        silence(&host);
+        host.silence();
 
         client.run_until("a verdict", config.detection_time() + SECOND, |client| {
             client.close_reason(handle).is_some()
@@ -304,7 +307,7 @@ fn unacknowledged_data_are_given_up_after_user_timeout() {
         client.enable(handle, config);
         let mut connection = client.connect(handle, &listen(HOST_V4), HOST_V4);
         client.exchange(&mut connection);
-        silence(&host);
+        host.silence();
 
         let written = wall_clock();
         assert_eq!(client.socket(handle).send_slice(b"anybody there?"), Ok(14));
@@ -419,47 +422,22 @@ fn rebuilt_host_resets_while_probing() {
 /// and it is the probes that do: a connection beside it without them is lost.
 #[test]
 fn probes_keep_a_nat_mapping_alive() {
-    const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
     if !is_ready(&["nft"]) {
         return;
     }
-    let router = Namespace::new();
-    let server = Namespace::new();
-    router.ip(&format!(
-        "link add uplink type veth peer name uplink netns {}",
-        server.name()
-    ));
-    router.ip("addr add 198.51.100.1/24 dev uplink");
-    router.ip("link set uplink up");
-    server.ip(&format!("addr add {SERVER}/24 dev uplink"));
-    server.ip("link set uplink up");
-    router.sysctl("ipv4/ip_forward", "1");
-    router.nft(
-        "table ip nat {
-            chain postrouting {
-                type nat hook postrouting priority srcnat
-                oifname uplink masquerade
-            }
-        }
-        table ip filter {
-            chain forward {
-                type filter hook forward priority filter
-                ct state invalid drop
-            }
-        }",
-    );
-    // A NAT that forgets soon, and does not guess its way back into what it has forgotten.
-    router.sysctl("netfilter/nf_conntrack_tcp_timeout_established", "3");
-    router.sysctl("netfilter/nf_conntrack_tcp_loose", "0");
-    let listener = server.enter(|| listen(SERVER));
+    let Nat {
+        router,
+        server: _server,
+        listener,
+    } = Nat::new();
 
     router.enter(|| {
         let mut client = Client::new(&router);
         let kept = client.add_socket(false);
         let left = client.add_socket(false);
         client.enable(kept, quick());
-        let mut kept = client.connect(kept, &listener, SERVER);
-        let mut left = client.connect(left, &listener, SERVER);
+        let mut kept = client.connect(kept, &listener, nat::SERVER);
+        let mut left = client.connect(left, &listener, nat::SERVER);
         client.exchange(&mut kept);
         client.exchange(&mut left);
 
@@ -590,7 +568,7 @@ fn timeline_is_that_of_linux() {
         theirs.write_all(b"from linux").expect("it is connected");
         accepted.read_exact(&mut [0; 10]).expect("it was sent");
         client.run_for(SECOND / 10);
-        silence(&host);
+        host.silence();
 
         let their_port = theirs.local_addr().expect("it is bound").port();
         let their_end = thread::spawn(move || {
@@ -702,18 +680,6 @@ fn timeline(wire: &Wire<'_>, told: SystemTime) -> Vec<Moment> {
         what: "application told".into(),
     });
     moments
-}
-
-/// From now on no segment of `host`'s leaves it. What arrives, arrives.
-fn silence(host: &Namespace) {
-    host.nft(
-        "table inet silence {
-            chain output {
-                type filter hook output priority filter
-                meta l4proto tcp drop
-            }
-        }",
-    );
 }
 
 /// Switches Linux' own keep-alive on.

@@ -97,6 +97,18 @@ impl Namespace {
         run(&mut self.command("nft", &["-f", "-"]), rules).expect("the rules are valid");
     }
 
+    /// From now on no TCP segment of this host's leaves it. What arrives, arrives.
+    pub(crate) fn silence(&self) {
+        self.nft(
+            "table inet silence {
+                chain output {
+                    type filter hook output priority filter
+                    meta l4proto tcp drop
+                }
+            }",
+        );
+    }
+
     /// Sets a parameter below `/proc/sys/net`.
     pub(crate) fn sysctl(&self, key: &str, value: &str) {
         let path = format!("/proc/sys/net/{key}");
