@@ -41,8 +41,11 @@
 //!   retransmissions and `set_timeout` are what there is.
 //! - embassy-net's `set_keep_alive` and `set_timeout` go on working beside this. A connection that
 //!   embassy-net's timeout ends is reported as [`CloseReason::LocalAbort`].
-//! - A socket that is dropped while its connection is open leaves no trace in any frame. Its place
-//!   is kept until the peer speaks again, or until another connection needs it.
+//! - A socket that is dropped while its connection is open leaves no trace in any frame, so its
+//!   place stays taken. The peer's next segment frees it, an answer to a probe too: the stack resets
+//!   what it does not know. Without a policy there are no probes; then the place goes to the first
+//!   connection with a policy that finds no other. Close or abort a socket, and flush it, before
+//!   you drop it.
 
 mod control;
 mod driver;
@@ -69,6 +72,8 @@ use crate::link::Link;
 const WORDS: usize = 4;
 
 /// What a [`Device`] and its [`Control`]s share: put it into a `static`.
+///
+/// A state serves one driver, for good: a firmware with two stacks has two.
 ///
 /// `N` is the number of connections, and the number of policies besides the default. `M` is the
 /// mutex: the default works from any task and any interrupt; `NoopRawMutex` does for an executor of
@@ -162,7 +167,7 @@ pub enum Notice {
 pub enum Error {
     /// The medium of the driver is neither Ethernet nor IP.
     UnsupportedMedium,
-    /// The state belongs to another driver already. Make one for each.
+    /// The state was given to another driver, even if that is gone by now. Make one for each.
     InUse,
 }
 
