@@ -13,6 +13,7 @@ mod tasks;
 
 use core::cell::{Cell, RefCell};
 use core::future::Future;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::task::{Context, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -20,19 +21,34 @@ use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use embassy_net::tcp::{self, TcpSocket};
-use embassy_net::{Ipv4Address, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
+use embassy_net::{ConfigV6, Ipv4Cidr, Ipv6Cidr, Stack, StackResources};
+use embassy_net::{StaticConfigV4, StaticConfigV6};
 use embassy_net_driver::{
-    Capabilities, Driver, HardwareAddress, LinkState, RxToken as _, TxToken as _,
+    Capabilities, Checksum, Driver, HardwareAddress, LinkState, RxToken as _, TxToken as _,
 };
 use embassy_time::MockDriver;
 use tcp_keepalive::embassy_net::{self as keep_alive, CloseReason, Connection, Error, Notice};
 use tcp_keepalive::{Config, Event, State};
 
-use crate::tasks::{Task, settle, spawn};
+use crate::tasks::{Flag, Task, settle, spawn};
 
 const PORT: u16 = 7;
-const OURS: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
-const PEERS: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
+
+/// The addresses of both ends.
+#[derive(Clone, Copy)]
+struct Addresses {
+    ours: IpAddr,
+    peers: IpAddr,
+}
+
+const V4: Addresses = Addresses {
+    ours: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+    peers: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
+};
+const V6: Addresses = Addresses {
+    ours: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1)),
+    peers: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2)),
+};
 
 type Control = keep_alive::Control<'static, 16>;
 type Outcome = Rc<Cell<Option<Result<usize, tcp::Error>>>>;
@@ -135,6 +151,7 @@ struct Lab {
     control: Control,
     peers_control: Control,
     medium: HardwareAddress,
+    addresses: Addresses,
     _clock: MutexGuard<'static, ()>,
 }
 
@@ -142,6 +159,15 @@ const ETHERNET: HardwareAddress = HardwareAddress::Ethernet([2, 0, 0, 0, 0, 1]);
 
 impl Lab {
     fn new(medium: HardwareAddress) -> Self {
+        Self::prepared(medium, V4, |_| ())
+    }
+
+    /// Makes a lab, and has `prepare` look at the control before either runner runs.
+    fn prepared(
+        medium: HardwareAddress,
+        addresses: Addresses,
+        prepare: impl FnOnce(Control),
+    ) -> Self {
         let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
         MockDriver::get().reset();
         let out = Rc::new(Lane::default());
@@ -156,8 +182,10 @@ impl Lab {
             waker: link_waker.clone(),
             address: medium,
         };
-        let (ours, control) = start(&mut tasks, port, OURS);
-        let (peers, peers_control) = start(&mut tasks, peers_port(&out, &back, medium), PEERS);
+        let (ours, control) = start(&mut tasks, port, addresses.ours);
+        prepare(control);
+        let peers_end = peers_port(&out, &back, medium);
+        let (peers, peers_control) = start(&mut tasks, peers_end, addresses.peers);
         let mut lab = Self {
             tasks,
             out,
@@ -169,6 +197,7 @@ impl Lab {
             control,
             peers_control,
             medium,
+            addresses,
             _clock: clock,
         };
         lab.settle();
@@ -180,7 +209,7 @@ impl Lab {
         self.tasks.truncate(1);
         self.back.frames.borrow_mut().clear();
         let port = peers_port(&self.out, &self.back, self.medium);
-        (self.peers, self.peers_control) = start(&mut self.tasks, port, PEERS);
+        (self.peers, self.peers_control) = start(&mut self.tasks, port, self.addresses.peers);
         self.settle();
     }
 
@@ -235,15 +264,28 @@ impl Lab {
         let connection = Rc::new(Cell::new(None));
         let outcome = Outcome::default();
         let (theirs, read) = (connection.clone(), outcome.clone());
-        let stack = self.ours;
+        let (stack, peers) = (self.ours, self.addresses.peers);
         self.spawn(async move {
             let mut socket = socket(stack);
-            socket.connect((PEERS, port)).await.unwrap();
+            socket.connect((peers, port)).await.unwrap();
             theirs.set(Some(ends(&socket)));
             read.set(Some(socket.read(&mut [0; 16]).await));
         });
         self.settle();
         (connection.get().expect("connected"), outcome)
+    }
+
+    /// Connects to the peer, and drops the socket at once.
+    fn connect_and_drop(&mut self, port: u16) -> Connection {
+        let connection = Rc::new(Cell::new(None));
+        let theirs = connection.clone();
+        let (stack, peers) = (self.ours, self.addresses.peers);
+        self.spawn(async move {
+            let mut socket = socket(stack);
+            socket.connect((peers, port)).await.unwrap();
+            theirs.set(Some(ends(&socket)));
+        });
+        connection.get().expect("connected")
     }
 
     /// Frames we have sent since this was called last.
@@ -265,14 +307,26 @@ fn peers_port(out: &Rc<Lane>, back: &Rc<Lane>, medium: HardwareAddress) -> Port 
     }
 }
 
-fn start(tasks: &mut Vec<Task>, port: Port, address: Ipv4Address) -> (Stack<'static>, Control) {
+fn start(tasks: &mut Vec<Task>, port: Port, address: IpAddr) -> (Stack<'static>, Control) {
     let state = Box::leak(Box::new(keep_alive::State::new()));
     let (device, control) = keep_alive::new(port, &*state).unwrap();
-    let config = embassy_net::Config::ipv4_static(StaticConfigV4 {
-        address: Ipv4Cidr::new(address, 24),
-        gateway: None,
-        dns_servers: Default::default(),
-    });
+    let mut config = embassy_net::Config::default();
+    match address {
+        IpAddr::V4(address) => {
+            config = embassy_net::Config::ipv4_static(StaticConfigV4 {
+                address: Ipv4Cidr::new(address, 24),
+                gateway: None,
+                dns_servers: Default::default(),
+            });
+        }
+        IpAddr::V6(address) => {
+            config.ipv6 = ConfigV6::Static(StaticConfigV6 {
+                address: Ipv6Cidr::new(address, 64),
+                gateway: None,
+                dns_servers: Default::default(),
+            });
+        }
+    }
     let resources = Box::leak(Box::new(StackResources::<20>::new()));
     let (stack, mut runner) = embassy_net::new(device, config, resources, 1);
     spawn(tasks, async move {
@@ -310,12 +364,21 @@ fn short() -> Config {
     Config::new(secs(10), secs(2), 3).unwrap()
 }
 
-/// With Linux's defaults a dead peer is given up after 7875 s, to the tick, on either medium; the
-/// reader wakes with `ConnectionReset`, and the reason tells that from a reset by the peer.
+/// Each medium with each protocol.
+const LINKS: [(HardwareAddress, Addresses); 4] = [
+    (ETHERNET, V4),
+    (ETHERNET, V6),
+    (HardwareAddress::Ip, V4),
+    (HardwareAddress::Ip, V6),
+];
+
+/// With Linux's defaults a dead peer is given up after 7875 s, to the tick, on either medium and
+/// over either protocol; the reader wakes with `ConnectionReset`, and the reason tells that from a
+/// reset by the peer.
 #[test]
 fn verdict_falls_to_the_tick() {
-    for medium in [ETHERNET, HardwareAddress::Ip] {
-        let mut lab = Lab::new(medium);
+    for (medium, addresses) in LINKS {
+        let mut lab = Lab::prepared(medium, addresses, |_| ());
         lab.control.set_default(Some(Config::LINUX));
         lab.listen(PORT);
         lab.run(1);
@@ -352,6 +415,25 @@ fn verdict_falls_to_the_tick() {
     }
 }
 
+/// With Linux's defaults a live peer is kept for two days, on either medium and over either protocol,
+/// and answers each probe.
+#[test]
+fn live_peer_is_kept() {
+    for (medium, addresses) in LINKS {
+        let mut lab = Lab::prepared(medium, addresses, |_| ());
+        lab.control.set_default(Some(Config::LINUX));
+        lab.listen(PORT);
+        lab.run(1);
+        let (connection, read) = lab.connect(PORT);
+        lab.run_until(now() + secs(48 * 3600), secs(1));
+        assert_eq!(read.get(), None);
+        assert_eq!(lab.control.state(connection), Some(State::Armed));
+        let stats = lab.control.stats(connection).unwrap();
+        assert_eq!((stats.probes_sent, stats.probes_answered), (24, 24));
+        assert_eq!(lab.control.try_next_event(), None);
+    }
+}
+
 /// The socket that was given up connects again, and both ends of the half-open connection were
 /// closed by their own keep-alive.
 #[test]
@@ -368,7 +450,7 @@ fn both_ends_are_closed_and_the_socket_connects_again() {
     lab.spawn(async move {
         let mut socket = socket(stack);
         loop {
-            if socket.connect((PEERS, PORT)).await.is_ok() {
+            if socket.connect((V4.peers, PORT)).await.is_ok() {
                 theirs.borrow_mut().push(ends(&socket));
                 assert_eq!(
                     socket.read(&mut [0; 16]).await,
@@ -536,6 +618,31 @@ fn flapping_link_gives_no_live_peer_up() {
     assert_eq!(lab.control.close_reason(connection), None);
 }
 
+/// The same if each frame vanishes while the link is down, as long as one probe of the round finds
+/// it up.
+#[test]
+fn flapping_link_that_loses_frames_gives_no_live_peer_up() {
+    let mut lab = Lab::new(ETHERNET);
+    let config = Config::new(secs(10), secs(3), 3).unwrap();
+    lab.control.set_default(Some(config));
+    lab.listen(PORT);
+    let (connection, read) = lab.connect(PORT);
+    for second in 0..600 {
+        let is_up = second % 2 == 0;
+        lab.is_up.set(is_up);
+        lab.cut(!is_up);
+        if let Some(waker) = lab.link_waker.take() {
+            waker.wake();
+        }
+        lab.run(1);
+    }
+    assert_eq!(read.get(), None);
+    assert_eq!(lab.control.close_reason(connection), None);
+    let stats = lab.control.stats(connection).unwrap();
+    assert!(stats.probes_answered >= 40, "{stats:?}");
+    assert!(stats.probes_sent > stats.probes_answered, "{stats:?}");
+}
+
 /// Sixteen sockets are given up in the same poll, each for its own reason.
 #[test]
 fn sixteen_sockets_are_given_up_together() {
@@ -634,6 +741,81 @@ fn waiting_task_is_told_of_the_verdict() {
     assert!(lab.tasks.last().unwrap().polls <= 8);
 }
 
+/// A socket that is dropped while its connection is open leaves no trace in any frame, so its place
+/// stays taken. The peer's answer to the next probe frees it: our stack resets what it does not
+/// know, and the peer learns that the connection is gone.
+#[test]
+fn place_of_a_dropped_socket_is_free_after_the_next_probe() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    let mut dropped = Vec::new();
+    for port in 1..=16 {
+        lab.listen(port);
+        dropped.push(lab.connect_and_drop(port));
+    }
+    lab.listen(100);
+    let (without, _) = lab.connect(100);
+    assert_eq!(lab.control.state(dropped[0]), Some(State::Armed));
+    assert_eq!(lab.control.state(without), None);
+    assert_eq!(lab.control.try_next_event(), Some(Notice::Full(without)));
+
+    lab.run(11);
+    for connection in &dropped {
+        assert_eq!(
+            lab.control.close_reason(*connection),
+            Some(CloseReason::LocalAbort)
+        );
+    }
+    lab.listen(101);
+    let (connection, _) = lab.connect(101);
+    assert_eq!(lab.control.state(connection), Some(State::Armed));
+    assert_eq!(lab.control.try_next_event(), None);
+}
+
+/// The place of a dropped socket that is not kept alive is never probed, and stays taken until a
+/// connection that is kept alive needs it.
+#[test]
+fn place_of_a_dropped_socket_that_is_not_kept_alive_is_given_away() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_remote_port(100, Some(short())).unwrap();
+    let mut dropped = Vec::new();
+    for port in 1..=16 {
+        lab.listen(port);
+        dropped.push(lab.connect_and_drop(port));
+    }
+    lab.take_sent();
+    lab.run(3600);
+    assert_eq!(lab.take_sent(), 0);
+    assert_eq!(lab.control.state(dropped[0]), Some(State::Disabled));
+    assert_eq!(lab.control.close_reason(dropped[0]), None);
+
+    lab.listen(100);
+    let (connection, read) = lab.connect(100);
+    assert_eq!(lab.control.state(connection), Some(State::Armed));
+    assert_eq!(lab.control.state(dropped[0]), None);
+    assert_eq!(lab.control.state(dropped[1]), Some(State::Disabled));
+    assert_eq!(lab.control.untracked(), 0);
+    lab.cut(true);
+    lab.run(16);
+    assert_eq!(read.get(), RESET);
+}
+
+/// A dropped socket whose peer is dead is given up like any other, and its place is free.
+#[test]
+fn dropped_socket_of_a_dead_peer_is_given_up() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    lab.listen(PORT);
+    let connection = lab.connect_and_drop(PORT);
+    lab.cut(true);
+    lab.run(60);
+    assert!(matches!(
+        lab.control.close_reason(connection),
+        Some(CloseReason::KeepAlive(_))
+    ));
+    assert_eq!(lab.control.stats(connection).unwrap().verdicts, 1);
+}
+
 /// An orderly close is not taken for anything else.
 #[test]
 fn orderly_close_is_reported_as_closed() {
@@ -651,7 +833,7 @@ fn orderly_close_is_reported_as_closed() {
     let (theirs, stack) = (connection.clone(), lab.ours);
     lab.spawn(async move {
         let mut socket = socket(stack);
-        socket.connect((PEERS, PORT)).await.unwrap();
+        socket.connect((V4.peers, PORT)).await.unwrap();
         theirs.set(Some(ends(&socket)));
         socket.close();
         assert_eq!(socket.read(&mut [0; 16]).await, Ok(0));
@@ -664,14 +846,67 @@ fn orderly_close_is_reported_as_closed() {
     );
 }
 
-/// A control is of use before the runner runs, a policy for a port that nobody uses harms nobody,
-/// and there is room for `N` policies.
+/// A policy that is set before the runner runs covers the first connection, and a task that waits
+/// for an event by then is told of it.
+#[test]
+fn policy_set_before_the_runner_covers_the_first_connection() {
+    let mut lab = Lab::prepared(ETHERNET, V4, |control| {
+        control.set_remote_port(PORT, Some(short())).unwrap();
+    });
+    let told = Rc::new(Cell::new(None));
+    let (theirs, control) = (told.clone(), lab.control);
+    lab.tasks.insert(0, {
+        let mut tasks = Vec::new();
+        spawn(&mut tasks, async move {
+            theirs.set(Some(control.next_event().await));
+        });
+        tasks.remove(0)
+    });
+    lab.listen(PORT);
+    let (connection, read) = lab.connect(PORT);
+    assert_eq!(lab.control.state(connection), Some(State::Armed));
+    lab.cut(true);
+    lab.run(16);
+    assert_eq!(read.get(), RESET);
+    assert_eq!(
+        told.get(),
+        Some(Notice::Connection(
+            connection,
+            Event::Suspect { unanswered: 1 }
+        ))
+    );
+}
+
+/// A policy for a port that no connection uses does nothing: not one frame, not one wake-up.
+#[test]
+fn policy_for_an_unused_port_does_nothing() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_local_port(1, Some(short())).unwrap();
+    lab.control
+        .set_remote_port(PORT + 1, Some(short()))
+        .unwrap();
+    let stranger = (Ipv4Addr::new(10, 0, 0, 3), PORT);
+    lab.control.set_remote(stranger, Some(short())).unwrap();
+    lab.listen(PORT);
+    let (connection, read) = lab.connect(PORT);
+    lab.run(1);
+    let polls = lab.tasks[0].polls;
+    lab.take_sent();
+    lab.cut(true);
+    lab.run(3600);
+    assert_eq!((lab.tasks[0].polls - polls, lab.take_sent()), (0, 0));
+    assert_eq!(lab.control.state(connection), Some(State::Disabled));
+    assert_eq!(read.get(), None);
+    assert_eq!(lab.control.untracked(), 0);
+}
+
+/// A control is of use before the runner runs, and there is room for `N` policies.
 #[test]
 fn control_works_before_the_runner() {
     let state = keep_alive::State::<2>::new();
     let port = peers_port(&Rc::default(), &Rc::default(), ETHERNET);
     let (_device, control) = keep_alive::new(port, &state).unwrap();
-    let nobody = Connection::new((PEERS, 1), (OURS, 2));
+    let nobody = Connection::new((V4.peers, 1), (V4.ours, 2));
     assert_eq!(control.set_local_port(1, None), Ok(()));
     assert_eq!(control.set_remote_port(1, Some(short())), Ok(()));
     assert_eq!(control.set_remote_port(1, None), Ok(()));
@@ -707,25 +942,178 @@ fn unsupported_medium_and_second_driver_are_refused() {
     );
 }
 
-/// The inner driver is asked what the stack asks.
+/// A state serves its first driver for good: when that is gone another one is still refused, and
+/// the control still answers.
 #[test]
-fn inner_driver_answers_for_itself() {
+fn state_serves_one_driver_for_good() {
     let state = keep_alive::State::<2>::new();
-    let port = peers_port(&Rc::default(), &Rc::default(), ETHERNET);
-    port.is_up.set(false);
-    let (mut device, _) = keep_alive::new(port, &state).unwrap();
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(device.link_state(&mut cx) == LinkState::Down);
-    assert_eq!(device.capabilities().max_transmission_unit, 1514);
+    let port = || peers_port(&Rc::default(), &Rc::default(), ETHERNET);
+    let (device, control) = keep_alive::new(port(), &state).unwrap();
+    drop(device);
+    assert_eq!(keep_alive::new(port(), &state).err(), Some(Error::InUse));
+    control.set_default(Some(short()));
+    assert_eq!(control.try_next_event(), None);
+}
+
+/// Two stacks in one firmware, each with a driver and a state of its own, know nothing of each
+/// other: a peer that is dead to one is given up there alone.
+#[test]
+fn two_stacks_keep_to_themselves() {
+    let mut lab = Lab::new(ETHERNET);
+    let (out, back) = (Rc::<Lane>::default(), Rc::<Lane>::default());
+    let ours = peers_port(&back, &out, HardwareAddress::Ip);
+    let peers = peers_port(&out, &back, HardwareAddress::Ip);
+    let (stack, control) = start(&mut lab.tasks, ours, V4.ours);
+    let (peer, _) = start(&mut lab.tasks, peers, V4.peers);
+    lab.control.set_default(Some(short()));
+    control.set_default(Some(short()));
+    lab.listen(PORT);
+    let (dead, dead_read) = lab.connect(PORT);
+    // The same four-tuple, on another link.
+    let first = (lab.ours, lab.peers);
+    (lab.ours, lab.peers) = (stack, peer);
+    lab.listen(PORT);
+    let (live, live_read) = lab.connect(PORT);
+    (lab.ours, lab.peers) = first;
+    assert_eq!(dead, live);
+    lab.cut(true);
+    lab.run(60);
+
+    assert_eq!((dead_read.get(), live_read.get()), (RESET, None));
     assert!(matches!(
-        device.hardware_address(),
-        HardwareAddress::Ethernet([2, 0, 0, 0, 0, 2])
+        lab.control.close_reason(dead),
+        Some(CloseReason::KeepAlive(_))
     ));
-    // At first an empty frame, which asks the stack to ask again.
-    if let Some((frame, _)) = device.receive(&mut cx) {
-        frame.consume(|frame| assert!(frame.is_empty()));
+    assert_eq!(control.state(live), Some(State::Armed));
+    assert_eq!(control.close_reason(live), None);
+    assert_eq!(control.try_next_event(), None);
+    assert!(control.stats(live).unwrap().probes_answered >= 5);
+}
+
+/// What a driver was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Receive,
+    Transmit,
+    LinkState,
+    Capabilities,
+    HardwareAddress,
+}
+
+/// A question, and whom to wake.
+type Question = (Asked, Option<Waker>);
+
+/// A driver that notes what it is asked, by whom, and has answers of its own to all of it.
+struct Witness {
+    asked: Rc<RefCell<Vec<Question>>>,
+    lane: Rc<Lane>,
+}
+
+impl Witness {
+    fn note(&self, asked: Asked, cx: Option<&Context<'_>>) {
+        let waker = cx.map(|cx| cx.waker().clone());
+        self.asked.borrow_mut().push((asked, waker));
     }
-    assert!(device.receive(&mut cx).is_none());
-    let token = device.transmit(&mut cx).unwrap();
-    token.consume(4, |frame| frame.fill(1));
+}
+
+impl Driver for Witness {
+    type RxToken<'a> = Frame;
+    type TxToken<'a> = Room<'a>;
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Option<(Frame, Room<'_>)> {
+        self.note(Asked::Receive, Some(cx));
+        Some((Frame(vec![1, 2, 3]), Room(&self.lane)))
+    }
+
+    fn transmit(&mut self, cx: &mut Context<'_>) -> Option<Room<'_>> {
+        self.note(Asked::Transmit, Some(cx));
+        (!self.lane.is_full.get()).then_some(Room(&self.lane))
+    }
+
+    fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {
+        self.note(Asked::LinkState, Some(cx));
+        LinkState::Down
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.note(Asked::Capabilities, None);
+        let mut capabilities = Capabilities::default();
+        capabilities.max_transmission_unit = 1280;
+        capabilities.max_burst_size = Some(3);
+        capabilities.checksum.ipv4 = Checksum::Rx;
+        capabilities.checksum.udp = Checksum::Tx;
+        capabilities.checksum.tcp = Checksum::None;
+        capabilities.checksum.icmpv4 = Checksum::Tx;
+        capabilities.checksum.icmpv6 = Checksum::Rx;
+        capabilities
+    }
+
+    fn hardware_address(&self) -> HardwareAddress {
+        self.note(Asked::HardwareAddress, None);
+        HardwareAddress::Ethernet([2, 9, 2, 9, 3, 0])
+    }
+}
+
+/// Each question of the stack reaches the inner driver, with the stack's own waker, and each answer
+/// comes back as it is. `embassy_net_driver::Driver` has these five methods, and none with a body
+/// of its own.
+#[test]
+fn every_method_of_the_inner_driver_is_forwarded() {
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let lane = Rc::new(Lane::default());
+    let state = keep_alive::State::<2>::new();
+    let witness = Witness {
+        asked: asked.clone(),
+        lane: lane.clone(),
+    };
+    let (mut device, _) = keep_alive::new(witness, &state).unwrap();
+    asked.borrow_mut().clear();
+    let waker = Waker::from(Flag::new());
+    let mut cx = Context::from_waker(&waker);
+    let was_asked = |what: Asked, by: Option<&Waker>| {
+        let asked = asked.take();
+        let [(it, whose)] = &asked[..] else {
+            panic!("{what:?} once, not {asked:?}");
+        };
+        assert_eq!(*it, what);
+        assert!(whose.as_ref().is_some_and(|it| it.will_wake(&waker)) == by.is_some());
+    };
+
+    let (frame, room) = device.receive(&mut cx).unwrap();
+    frame.consume(|frame| assert_eq!(frame, [1, 2, 3]));
+    room.consume(2, |frame| frame.copy_from_slice(&[4, 5]));
+    was_asked(Asked::Receive, Some(&waker));
+    let room = device.transmit(&mut cx).unwrap();
+    room.consume(1, |frame| frame.copy_from_slice(&[6]));
+    was_asked(Asked::Transmit, Some(&waker));
+    assert_eq!(lane.sent.take(), [vec![4, 5], vec![6]]);
+    lane.is_full.set(true);
+    assert!(device.transmit(&mut cx).is_none());
+    was_asked(Asked::Transmit, Some(&waker));
+    assert!(device.link_state(&mut cx) == LinkState::Down);
+    was_asked(Asked::LinkState, Some(&waker));
+    let address = HardwareAddress::Ethernet([2, 9, 2, 9, 3, 0]);
+    assert_eq!(device.hardware_address(), address);
+    was_asked(Asked::HardwareAddress, None);
+    let capabilities = device.capabilities();
+    was_asked(Asked::Capabilities, None);
+    assert_eq!(capabilities.max_transmission_unit, 1280);
+    assert_eq!(capabilities.max_burst_size, Some(3));
+    let checksum = capabilities.checksum;
+    assert!(matches!(
+        [
+            checksum.ipv4,
+            checksum.udp,
+            checksum.tcp,
+            checksum.icmpv4,
+            checksum.icmpv6
+        ],
+        [
+            Checksum::Rx,
+            Checksum::Tx,
+            Checksum::None,
+            Checksum::Tx,
+            Checksum::Rx
+        ]
+    ));
 }
