@@ -26,7 +26,7 @@ use embassy_net::{StaticConfigV4, StaticConfigV6};
 use embassy_net_driver::{
     Capabilities, Checksum, Driver, HardwareAddress, LinkState, RxToken as _, TxToken as _,
 };
-use embassy_time::MockDriver;
+use embassy_time::{MockDriver, Timer};
 use tcp_keepalive::embassy_net::{self as keep_alive, CloseReason, Connection, Error, Notice};
 use tcp_keepalive::{Config, Event, State};
 
@@ -65,6 +65,8 @@ struct Lane {
     is_cut: Cell<bool>,
     /// The sender's driver has no room.
     is_full: Cell<bool>,
+    /// It hands out what it receives all the same.
+    is_greedy: Cell<bool>,
     /// Frames that entered.
     sent: RefCell<Vec<Vec<u8>>>,
 }
@@ -108,7 +110,7 @@ impl Driver for Port {
     fn receive(&mut self, cx: &mut Context<'_>) -> Option<(Frame, Room<'_>)> {
         *self.from.reader.borrow_mut() = Some(cx.waker().clone());
         // As most drivers do: no frame while there is no room for an answer.
-        if self.to.is_full.get() {
+        if self.to.is_full.get() && !self.to.is_greedy.get() {
             return None;
         }
         let frame = self.from.frames.borrow_mut().pop_front()?;
@@ -814,6 +816,45 @@ fn dropped_socket_of_a_dead_peer_is_given_up() {
         Some(CloseReason::KeepAlive(_))
     ));
     assert_eq!(lab.control.stats(connection).unwrap().verdicts, 1);
+}
+
+/// Our stack has received more than it could acknowledge, so it refuses the RST that we hand it, and
+/// says where it stands. It gets another one, and the reader wakes.
+#[test]
+#[ignore = "the engine hands the stack one RST, and does not hear that it was refused"]
+fn stack_that_could_not_acknowledge_is_closed_too() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    let (stack, peer) = (lab.ours, lab.peers);
+    lab.spawn(async move {
+        let mut socket = socket(peer);
+        socket.accept(PORT).await.unwrap();
+        Timer::after_secs(5).await;
+        assert_eq!(socket.write(b"last words").await, Ok(10));
+        assert_eq!(socket.read(&mut [0; 16]).await, Ok(0));
+    });
+    let (heard, read) = (Rc::new(Cell::new(None)), Outcome::default());
+    let (at, outcome) = (heard.clone(), read.clone());
+    lab.spawn(async move {
+        let mut socket = socket(stack);
+        socket.connect((V4.peers, PORT)).await.unwrap();
+        assert_eq!(socket.read(&mut [0; 16]).await, Ok(10));
+        at.set(Some(ends(&socket)));
+        outcome.set(Some(socket.read(&mut [0; 16]).await));
+    });
+    lab.run(1);
+    lab.out.is_full.set(true);
+    lab.out.is_greedy.set(true);
+    lab.run_until(secs(5), Duration::from_millis(1));
+    let connection = heard.get().expect("the last words arrived");
+    // Before they are sent again: that would be answered at once.
+    lab.cut(true);
+    lab.run(16);
+    assert!(matches!(
+        lab.control.close_reason(connection),
+        Some(CloseReason::KeepAlive(_))
+    ));
+    assert_eq!(read.get(), RESET);
 }
 
 /// An orderly close is not taken for anything else.
