@@ -9,6 +9,7 @@
     reason = "a test may panic"
 )]
 
+mod cable;
 mod tasks;
 
 use core::cell::{Cell, RefCell};
@@ -16,7 +17,6 @@ use core::future::Future;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::task::{Context, Waker};
 use core::time::Duration;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +30,7 @@ use embassy_time::{MockDriver, Timer};
 use tcp_keepalive::embassy_net::{self as keep_alive, CloseReason, Connection, Error, Notice};
 use tcp_keepalive::{Config, Event, State};
 
+use crate::cable::{Frame, Lane, Port, Room};
 use crate::tasks::{Flag, Task, settle, spawn};
 
 const PORT: u16 = 7;
@@ -55,91 +56,6 @@ type Outcome = Rc<Cell<Option<Result<usize, tcp::Error>>>>;
 
 /// The clock is one for the whole process: one test at a time.
 static CLOCK: Mutex<()> = Mutex::new(());
-
-/// One direction of a cable.
-#[derive(Default)]
-struct Lane {
-    frames: RefCell<VecDeque<Vec<u8>>>,
-    reader: RefCell<Option<Waker>>,
-    /// Frames vanish.
-    is_cut: Cell<bool>,
-    /// The sender's driver has no room.
-    is_full: Cell<bool>,
-    /// It hands out what it receives all the same.
-    is_greedy: Cell<bool>,
-    /// Frames that entered.
-    sent: RefCell<Vec<Vec<u8>>>,
-}
-
-struct Port {
-    from: Rc<Lane>,
-    to: Rc<Lane>,
-    is_up: Rc<Cell<bool>>,
-    waker: Rc<RefCell<Option<Waker>>>,
-    address: HardwareAddress,
-}
-
-struct Frame(Vec<u8>);
-struct Room<'a>(&'a Lane);
-
-impl embassy_net_driver::RxToken for Frame {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, f: F) -> R {
-        f(&mut self.0)
-    }
-}
-
-impl embassy_net_driver::TxToken for Room<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
-        let result = f(&mut frame);
-        self.0.sent.borrow_mut().push(frame.clone());
-        if !self.0.is_cut.get() {
-            self.0.frames.borrow_mut().push_back(frame);
-            if let Some(reader) = self.0.reader.take() {
-                reader.wake();
-            }
-        }
-        result
-    }
-}
-
-impl Driver for Port {
-    type RxToken<'a> = Frame;
-    type TxToken<'a> = Room<'a>;
-
-    fn receive(&mut self, cx: &mut Context<'_>) -> Option<(Frame, Room<'_>)> {
-        *self.from.reader.borrow_mut() = Some(cx.waker().clone());
-        // As most drivers do: no frame while there is no room for an answer.
-        if self.to.is_full.get() && !self.to.is_greedy.get() {
-            return None;
-        }
-        let frame = self.from.frames.borrow_mut().pop_front()?;
-        Some((Frame(frame), Room(&self.to)))
-    }
-
-    fn transmit(&mut self, _: &mut Context<'_>) -> Option<Room<'_>> {
-        (!self.to.is_full.get()).then_some(Room(&self.to))
-    }
-
-    fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {
-        *self.waker.borrow_mut() = Some(cx.waker().clone());
-        if self.is_up.get() {
-            LinkState::Up
-        } else {
-            LinkState::Down
-        }
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.max_transmission_unit = 1514;
-        capabilities
-    }
-
-    fn hardware_address(&self) -> HardwareAddress {
-        self.address
-    }
-}
 
 struct Lab {
     tasks: Vec<Task>,
