@@ -22,6 +22,16 @@ pub(crate) struct Lane {
     pub(crate) sent: RefCell<Vec<Vec<u8>>>,
 }
 
+impl Lane {
+    /// Puts a frame on the cable, and wakes the reader.
+    pub(crate) fn send(&self, frame: Vec<u8>) {
+        self.frames.borrow_mut().push_back(frame);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
 pub(crate) struct Port {
     pub(crate) from: Rc<Lane>,
     pub(crate) to: Rc<Lane>,
@@ -45,10 +55,7 @@ impl embassy_net_driver::TxToken for Room<'_> {
         let result = f(&mut frame);
         self.0.sent.borrow_mut().push(frame.clone());
         if !self.0.is_cut.get() {
-            self.0.frames.borrow_mut().push_back(frame);
-            if let Some(reader) = self.0.reader.take() {
-                reader.wake();
-            }
+            self.0.send(frame);
         }
         result
     }
