@@ -13,7 +13,7 @@ mod cable;
 mod tasks;
 
 use core::cell::{Cell, RefCell};
-use core::future::Future;
+use core::future::{Future, pending};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::task::{Context, Waker};
 use core::time::Duration;
@@ -193,9 +193,9 @@ impl Lab {
         (connection.get().expect("connected"), outcome)
     }
 
-    /// Connects to the peer, which writes `after` a while for the only time. Waits for more. The
-    /// connection is there once that has been read.
-    fn hear_last_words(&mut self, after: Duration) -> (Rc<Cell<Option<Connection>>>, Outcome) {
+    /// Connects to the peer, which writes once, after `delay`, and waits for more. The connection is
+    /// there once the last words have been read.
+    fn hear_last_words(&mut self, delay: Duration) -> (Rc<Cell<Option<Connection>>>, Outcome) {
         let connection = Rc::new(Cell::new(None));
         let outcome = Outcome::default();
         let (theirs, read) = (connection.clone(), outcome.clone());
@@ -203,7 +203,7 @@ impl Lab {
         self.spawn(async move {
             let mut socket = socket(peer);
             socket.accept(PORT).await.unwrap();
-            Timer::after_micros(u64::try_from(after.as_micros()).unwrap()).await;
+            after(delay).await;
             assert_eq!(socket.write(b"last words").await, Ok(10));
             let _ = socket.read(&mut [0; 16]).await;
         });
@@ -212,6 +212,32 @@ impl Lab {
             socket.connect((address, PORT)).await.unwrap();
             assert_eq!(socket.read(&mut [0; 16]).await, Ok(10));
             theirs.set(Some(ends(&socket)));
+            read.set(Some(socket.read(&mut [0; 16]).await));
+        });
+        (connection, outcome)
+    }
+
+    /// Connects to the peer, writes so many `octets` after `delay`, and waits in `read`.
+    fn connect_and_write(
+        &mut self,
+        delay: Duration,
+        octets: usize,
+    ) -> (Rc<Cell<Option<Connection>>>, Outcome) {
+        let connection = Rc::new(Cell::new(None));
+        let outcome = Outcome::default();
+        let (theirs, read) = (connection.clone(), outcome.clone());
+        let (stack, address) = (self.ours, self.addresses.peers);
+        self.spawn(async move {
+            let mut socket = socket(stack);
+            socket.connect((address, PORT)).await.unwrap();
+            theirs.set(Some(ends(&socket)));
+            after(delay).await;
+            let data = vec![0; octets];
+            let mut rest = &data[..];
+            while !rest.is_empty() {
+                let taken = socket.write(rest).await.unwrap();
+                rest = rest.split_at(taken).1;
+            }
             read.set(Some(socket.read(&mut [0; 16]).await));
         });
         (connection, outcome)
@@ -294,6 +320,10 @@ fn ends(socket: &TcpSocket<'_>) -> Connection {
         socket.remote_endpoint().unwrap(),
     );
     Connection::new((local.addr, local.port), (remote.addr, remote.port))
+}
+
+fn after(delay: Duration) -> Timer {
+    Timer::after_micros(u64::try_from(delay.as_micros()).unwrap())
 }
 
 fn now() -> Duration {
@@ -917,6 +947,63 @@ fn policy_for_an_unused_port_does_nothing() {
     assert_eq!(lab.control.state(connection), Some(State::Disabled));
     assert_eq!(read.get(), None);
     assert_eq!(lab.control.untracked(), 0);
+}
+
+/// `detect_within` holds for a peer that dies with data in flight: the reader wakes, and the reason is
+/// the user timeout.
+#[test]
+fn peer_that_dies_with_data_in_flight_is_found_within_the_limit() {
+    let mut lab = Lab::new(ETHERNET);
+    let limit = secs(30);
+    let config = Config::detect_within(limit).unwrap();
+    lab.control.set_default(Some(config));
+    lab.listen(PORT);
+    let (connection, read) = lab.connect_and_write(secs(5), 1);
+    lab.run_until(secs(5) - TICK, secs(1));
+    lab.cut(true);
+    lab.run_until(secs(5) + limit, Duration::from_millis(1));
+    assert_eq!(read.get(), RESET);
+    let reason = lab.control.close_reason(connection.get().unwrap());
+    assert!(
+        matches!(reason, Some(CloseReason::UserTimeout(_))),
+        "{reason:?}"
+    );
+}
+
+/// A peer that reads nothing closes its window, and lives as long as it says so. When it dies, it is
+/// found within the limit.
+#[test]
+fn peer_that_closes_its_window_lives_until_it_dies() {
+    let mut lab = Lab::new(ETHERNET);
+    let limit = secs(30);
+    let config = Config::detect_within(limit).unwrap();
+    lab.control.set_default(Some(config));
+    let peer = lab.peers;
+    lab.spawn(async move {
+        let mut socket = socket(peer);
+        socket.accept(PORT).await.unwrap();
+        pending::<()>().await;
+    });
+    let (connection, read) = lab.connect_and_write(secs(0), 1500);
+    lab.run(3600);
+    assert_eq!(read.get(), None);
+    let connection = connection.get().unwrap();
+    assert_eq!(lab.control.close_reason(connection), None);
+    // The stack asks once a minute whether the window is open. That is too seldom for the limit, so
+    // we ask in between.
+    let stats = lab.control.stats(connection).unwrap();
+    assert_eq!(stats.probes_sent, stats.probes_answered);
+    let asked = lab.take_sent() - usize::try_from(stats.probes_sent).unwrap();
+    assert!((60..120).contains(&asked), "{asked} frames of the stack's");
+    lab.cut(true);
+    let died = now();
+    lab.run_until(died + limit, Duration::from_millis(1));
+    assert_eq!(read.get(), RESET);
+    let reason = lab.control.close_reason(connection);
+    assert!(
+        matches!(reason, Some(CloseReason::UserTimeout(_))),
+        "{reason:?}"
+    );
 }
 
 /// A control is of use before the runner runs, and there is room for `N` policies.

@@ -407,7 +407,8 @@ impl<'d, const N: usize, M: RawMutex> Control<'d, N, M> {
             .ok_or(PolicyError::Unknown)
     }
 
-    /// Waits for something to report. Two tasks may wait; each notice goes to one of them.
+    /// Waits for something to report. Two tasks may wait; each notice goes to one of them. A third
+    /// would have all of them wake one another for ever.
     ///
     /// What is not read before another connection takes the place is lost;
     /// [`close_reason`](Self::close_reason) does not depend on it.
