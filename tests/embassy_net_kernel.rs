@@ -27,7 +27,8 @@ mod nat;
 mod tasks;
 
 use std::io::{ErrorKind, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use embassy_net::tcp;
@@ -35,7 +36,7 @@ use tcp_keepalive::embassy_net::{CloseReason, Notice};
 use tcp_keepalive::{Config, Event, FailedAt, State};
 
 use crate::capture::{Capture, Captured};
-use crate::client::{HOST_V4, HOST_V6, TAP, clock, configure_host, listen};
+use crate::client::{HOST_V4, HOST_V6, OUR_V4, PATIENCE, TAP, clock, configure_host, listen};
 use crate::embassy::{Client, Connection};
 use crate::lab::{Namespace, is_ready};
 use crate::nat::Nat;
@@ -207,6 +208,76 @@ fn waiting_reader_wakes_when_its_peer_is_given_up() {
         );
         client.run_for(SECOND / 10);
         assert_given_up(&client, &connection);
+    });
+}
+
+/// Data that are not acknowledged are given up after the user timeout (K11), and the RST reaches the
+/// peer, which after all has only lost its voice.
+#[test]
+fn unacknowledged_data_are_given_up_after_the_user_timeout() {
+    const USER_TIMEOUT: Duration = Duration::from_secs(2);
+    if !is_ready(&["nft"]) {
+        return;
+    }
+    let host = Namespace::new();
+    host.enter(|| {
+        let mut client = Client::new(&host);
+        let config = quick().with_user_timeout(USER_TIMEOUT);
+        let config = config.expect("two seconds are a valid timeout");
+        client.control.set_default(Some(config));
+        let mut socket = client.socket();
+        let mut connection = client.connect(&mut socket, &listen(HOST_V4), HOST_V4);
+        client.exchange(&mut socket, &mut connection);
+        host.silence();
+
+        let written = client.complete("a write", SECOND, socket.write(b"anybody there?"));
+        assert_eq!(written, Ok(14));
+        let since = clock();
+        let read = client.complete("a verdict", 2 * USER_TIMEOUT, socket.read(&mut [0]));
+        assert_eq!(read, RESET);
+        assert_near(clock() - since, USER_TIMEOUT, "the end of `read`");
+        assert!(matches!(
+            client.close_reason(&connection),
+            Some(CloseReason::UserTimeout(_))
+        ));
+        let mut received = Vec::new();
+        let seen = connection.stream.read_to_end(&mut received);
+        assert_eq!(
+            seen.map_err(|it| it.kind()),
+            Err(ErrorKind::ConnectionReset)
+        );
+    });
+}
+
+/// A connection that Linux opens is kept alive by the policy for the port that it comes to.
+#[test]
+fn accepted_connection_is_kept_alive_by_the_policy_of_its_port() {
+    const PORT: u16 = 7;
+    if !is_ready(&[]) {
+        return;
+    }
+    let host = Namespace::new();
+    host.enter(|| {
+        let mut client = Client::new(&host);
+        client
+            .control
+            .set_local_port(PORT, Some(quick()))
+            .expect("there is room for a policy");
+        let mut socket = client.socket();
+        // A thread is where the one is that starts it: on this host.
+        let connecting = thread::spawn(|| TcpStream::connect((OUR_V4, PORT)));
+        client
+            .complete("the handshake", PATIENCE, socket.accept(PORT))
+            .expect("Linux connects");
+        let stream = connecting.join().expect("it only connects");
+        let stream = stream.expect("we listen");
+        let mut connection = Connection::new(&socket, stream);
+        client.exchange(&mut socket, &mut connection);
+        client.run_until("three answers", 4 * SECOND, |client| {
+            client.stats(&connection).probes_answered == 3
+        });
+        assert_eq!(client.stats(&connection).probes_sent, 3);
+        client.exchange(&mut socket, &mut connection);
     });
 }
 

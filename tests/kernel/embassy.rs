@@ -122,6 +122,20 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
 }
 
+impl Connection {
+    /// The connection of `socket` and of `stream`, which are its two ends.
+    pub(crate) fn new(socket: &TcpSocket<'_>, stream: TcpStream) -> Self {
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("five seconds are a valid timeout");
+        let local = socket.local_endpoint().expect("it is connected");
+        let remote = socket.remote_endpoint().expect("it is connected");
+        let ends =
+            keep_alive::Connection::new((local.addr, local.port), (remote.addr, remote.port));
+        Self { ends, stream }
+    }
+}
+
 impl Client {
     /// An embassy-net host at one end of a TAP device, of which `host` gets the other. To be called
     /// from within `host`, where the device is made.
@@ -170,14 +184,7 @@ impl Client {
         self.complete("the handshake", PATIENCE, socket.connect((address, port)))
             .expect("the peer listens");
         let (stream, _) = listener.accept().expect("the handshake is complete");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("five seconds are a valid timeout");
-        let local = socket.local_endpoint().expect("it is connected");
-        let remote = socket.remote_endpoint().expect("it is connected");
-        let ends =
-            keep_alive::Connection::new((local.addr, local.port), (remote.addr, remote.port));
-        Connection { ends, stream }
+        Connection::new(socket, stream)
     }
 
     /// Lets both sides of a connection say something. What is heard last is the peer's
