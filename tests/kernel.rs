@@ -33,7 +33,7 @@ mod twins;
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::panic;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -41,14 +41,14 @@ use std::time::{Duration, SystemTime};
 use rustix::net::sockopt;
 use smoltcp::socket::tcp;
 use tcp_keepalive::smoltcp::CloseReason;
-use tcp_keepalive::{Cause, Config, Event, ProbePayload};
+use tcp_keepalive::{Cause, Config, Event, FailedAt, ProbePayload, Verdict};
 
 use crate::capture::{Capture, Captured};
 use crate::client::{
     Client, Connection, HOST_V4, HOST_V6, TAP, configure_host, listen, wall_clock,
 };
 use crate::lab::{Namespace, is_ready};
-use crate::nat::Nat;
+use crate::nat::{Nat, SERVER};
 use crate::recorded::{Scene, assert_is_eventful, assert_transparent, assert_unchanged};
 use crate::recorder::{record, system};
 
@@ -253,6 +253,79 @@ fn unheard_peer_is_probed_count_times_then_reset(address: IpAddr) {
     assert!(reset.flags.rst, "{reset:?}");
     assert_eq!(reset.seq, wire.before(reset).snd_nxt);
     assert_near(reset.at - last_heard, config.detection_time(), "the RST");
+}
+
+/// K20: a host whose segments a packet filter drops still answers ARP: the probes got as far as the peer.
+#[test]
+fn k20_a_silenced_host_fails_at_the_peer() {
+    if !is_ready(&["nft"]) {
+        return;
+    }
+    let host = Namespace::new();
+    host.enter(|| {
+        let mut client = Client::new(&host);
+        let verdict = verdict_after(&mut client, &listen(HOST_V4), HOST_V4, || host.silence());
+        assert_eq!(verdict.failed_at, FailedAt::Peer);
+        assert_eq!((verdict.unanswered, verdict.unsent), (3, 0));
+    });
+}
+
+/// K20: a host that is gone from the link answers no ARP: the probes got as far as the next hop.
+#[test]
+fn k20_a_host_that_is_gone_fails_at_the_next_hop() {
+    if !is_ready(&[]) {
+        return;
+    }
+    let host = Namespace::new();
+    host.enter(|| {
+        let mut client = Client::new(&host);
+        let verdict = verdict_after(&mut client, &listen(HOST_V4), HOST_V4, || {
+            host.ip(&format!("addr del {HOST_V4}/24 dev {TAP}"));
+        });
+        assert_eq!(verdict.failed_at, FailedAt::NextHop);
+        assert_eq!((verdict.unanswered, verdict.unsent), (3, 0));
+    });
+}
+
+/// K20: a router without a route says so by ICMP: the probes got as far as the network. It says so at
+/// each probe, and the verdict falls no sooner for that (MUST-56).
+#[test]
+fn k20_a_router_without_a_route_fails_in_the_network() {
+    if !is_ready(&["nft"]) {
+        return;
+    }
+    let nat = Nat::new();
+    nat.router.enter(|| {
+        let mut client = Client::new(&nat.router);
+        let verdict = verdict_after(&mut client, &nat.listener, SERVER, || {
+            nat.router.ip(&format!("route add unreachable {SERVER}/32"));
+        });
+        assert_eq!(verdict.failed_at, FailedAt::Network);
+        assert_eq!((verdict.unanswered, verdict.unsent), (3, 0));
+        assert_near(verdict.silent_for, quick().detection_time(), "the verdict");
+    });
+}
+
+/// The verdict on the peer of a connection after `cut`.
+fn verdict_after(
+    client: &mut Client,
+    listener: &TcpListener,
+    address: IpAddr,
+    cut: impl FnOnce(),
+) -> Verdict {
+    let handle = client.add_socket(false);
+    client.enable(handle, quick());
+    let mut connection = client.connect(handle, listener, address);
+    client.exchange(&mut connection);
+    cut();
+    let limit = quick().detection_time() + SECOND;
+    client.run_until("a verdict", limit, |client| {
+        client.close_reason(handle).is_some()
+    });
+    match client.close_reason(handle) {
+        Some(CloseReason::KeepAlive(verdict)) => verdict,
+        reason => panic!("{reason:?}"),
+    }
 }
 
 /// E9: a connection of which only one side is closed is probed like any other, whichever side
