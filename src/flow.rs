@@ -332,6 +332,19 @@ impl Flow {
         self.rcv_wnd
     }
 
+    /// Records what the stack answered to a RST that is not where it wants it (RFC 5961 3.2). Returns
+    /// whether another one may be: right at RCV.NXT, where it wants it.
+    #[cfg(feature = "link")]
+    pub(crate) const fn handle_refusal(&mut self, segment: &Segment) -> bool {
+        let Some(ack) = segment.ack else {
+            return false;
+        };
+        let is_new = self.rcv_wnd != 0 || ack.0 != self.rcv_nxt.0;
+        self.rcv_nxt = ack;
+        self.rcv_wnd = 0;
+        is_new && !segment.rst && !segment.syn
+    }
+
     pub(crate) const fn timestamps(&self) -> Option<(u32, u32)> {
         if self.facts.has(Facts::TIMESTAMPS) {
             Some((self.tsval, self.tsecr))

@@ -781,6 +781,7 @@ impl KeepAlive {
     /// There is one slot for each kind of event: a suspicion that was not read is overwritten by
     /// the next one, a verdict is reported exactly once (K14).
     #[must_use = "an event is reported once"]
+    #[inline(never)]
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.take() {
             return Some(event);

@@ -797,7 +797,6 @@ fn dropped_socket_of_a_dead_peer_is_given_up() {
 /// Our stack has received more than it could acknowledge. The RST that we hand it at the verdict
 /// closes the socket all the same, and the reader wakes.
 #[test]
-#[ignore = "the RST has the number acknowledged last, and the stack has received more"]
 fn stack_that_could_not_acknowledge_is_closed_too() {
     let mut lab = Lab::new(ETHERNET);
     lab.control.set_default(Some(short()));
@@ -820,7 +819,6 @@ fn stack_that_could_not_acknowledge_is_closed_too() {
 /// stack has asked for its gateway: it has to ask again before it can acknowledge them, and before it
 /// can say what it does not take.
 #[test]
-#[ignore = "the RST has the number acknowledged last, and the stack has received more"]
 fn stack_that_forgot_its_gateway_is_closed_too() {
     let ours = Ipv4Addr::new(10, 0, 0, 1);
     let peers = Ipv4Addr::new(10, 0, 9, 2);

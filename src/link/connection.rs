@@ -106,7 +106,8 @@ pub(super) enum Kind {
     Challenge,
     /// For the peer: SEQ = SND.NXT, ACK = RCV.NXT (RFC 5961 3.2).
     Reset,
-    /// The same, for our own stack: the numbers exchanged.
+    /// The same, for our own stack: the numbers exchanged, at the end of the window. The stack may have
+    /// received more than it has acknowledged, and the RST lies within what is left of it.
     ResetOfPeer,
 }
 
@@ -175,7 +176,8 @@ impl<const W: usize> Seen<W> {
         }
         if kind == Kind::ResetOfPeer {
             (to, from) = (ours, self.hardware);
-            (seq, ack) = (rcv_nxt, snd_nxt);
+            let last = u32::from(self.flow.rcv_wnd()).saturating_sub(1);
+            (seq, ack) = (rcv_nxt.wrapping_add(last), snd_nxt);
             tuple = tuple.reversed();
         }
         let (header_len, offset) = match timestamps {

@@ -252,8 +252,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// [`Flow::new`](crate::Flow::new). Zero means what the stack's SYN announced.
     ///
     /// Returns whether the socket has to be aborted: its peer is dead, and the stack did not take
-    /// the RST, because it has received more than it has acknowledged, or its numbers are not
-    /// known.
+    /// the RST, because its window is full, or its numbers are not known.
+    #[inline(never)]
     pub fn follow(
         &mut self,
         now: Instant,
@@ -361,6 +361,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Forgets what was noted of a connection: it is not of a next one with the same ends.
+    #[inline(never)]
     fn forget(&mut self, tuple: &Tuple<W>) {
         if let Some(noted) = self.noted(tuple).and_then(|at| self.openings.get_mut(at)) {
             noted.tuple = Tuple::NONE;
@@ -963,9 +964,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 Phase::Dead => Phase::PeerTold,
                 _ => continue,
             };
-            let rcv_nxt = seen.flow.rcv_nxt();
-            if seen.tuple == tuple && !segment.rst && segment.ack != rcv_nxt {
-                seen.flow.handle_sent(&segment);
+            if seen.tuple == tuple && seen.flow.handle_refusal(&segment) {
                 seen.phase = before;
                 return;
             }

@@ -294,7 +294,7 @@ fn smoltcp_reads_what_we_write() {
             (Kind::Probe, 999, 5000, false, true),
             (Kind::Challenge, 1000, 5000, false, true),
             (Kind::Reset, 1000, 5000, true, true),
-            (Kind::ResetOfPeer, 5000, 1000, true, false),
+            (Kind::ResetOfPeer, 5511, 1000, true, false),
         ] {
             let mut out: Buffer = [0xaa; MAX_FRAME_LEN];
             let ours = [2, 0, 0, 0, 0, 1];

@@ -173,6 +173,7 @@ impl<const N: usize> KeepAliveSet<N> {
     /// [`EnableError::Full`], and [`EnableError::UnsupportedMedium`] once a poll has shown that.
     #[doc(alias = "SO_KEEPALIVE")]
     #[doc(alias = "set_keep_alive")]
+    #[inline(never)]
     pub fn enable(&mut self, handle: SocketHandle, config: Config) -> Result<(), EnableError> {
         if self.device == Known::Unsupported {
             return Err(EnableError::UnsupportedMedium);
