@@ -39,7 +39,7 @@ use crate::capture::{Capture, Captured};
 use crate::client::{HOST_V4, HOST_V6, OUR_V4, PATIENCE, TAP, clock, configure_host, listen};
 use crate::embassy::{Client, Connection};
 use crate::lab::{Namespace, is_ready};
-use crate::nat::Nat;
+use crate::nat::{Nat, SERVER};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -328,16 +328,13 @@ fn probes_keep_a_nat_mapping_alive() {
     if !is_ready(&["nft"]) {
         return;
     }
-    let Nat {
-        router,
-        server: _server,
-        listener,
-    } = Nat::new();
-    router.enter(|| {
-        let mut client = Client::new(&router);
+    let nat = Nat::new();
+    let listener = nat.server.enter(|| listen(SERVER));
+    nat.router.enter(|| {
+        let mut client = Client::new(&nat.router);
         let (mut kept, mut left) = (client.socket(), client.socket());
-        let mut kept_connection = client.connect(&mut kept, &listener, nat::SERVER);
-        let mut left_connection = client.connect(&mut left, &listener, nat::SERVER);
+        let mut kept_connection = client.connect(&mut kept, &listener, SERVER);
+        let mut left_connection = client.connect(&mut left, &listener, SERVER);
         client
             .control
             .set(kept_connection.ends, Some(quick()))

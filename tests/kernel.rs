@@ -30,20 +30,22 @@ mod recorded;
 #[path = "kernel/recorder.rs"]
 mod recorder;
 mod twins;
+#[path = "kernel/wire.rs"]
+mod wire;
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::panic;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::net::sockopt;
 use smoltcp::socket::tcp;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, Event, FailedAt, ProbePayload, Verdict};
 
-use crate::capture::{Capture, Captured};
+use crate::capture::Capture;
 use crate::client::{
     Client, Connection, HOST_V4, HOST_V6, TAP, configure_host, listen, wall_clock,
 };
@@ -51,11 +53,9 @@ use crate::lab::{Namespace, is_ready};
 use crate::nat::{Nat, SERVER};
 use crate::recorded::{Scene, assert_is_eventful, assert_transparent, assert_unchanged};
 use crate::recorder::{record, system};
+use crate::wire::{TOLERANCE, Wire, assert_near, timeline};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// How late a machine with other things to do may make us.
-const TOLERANCE: Duration = Duration::from_millis(150);
 
 /// One second of silence, then three probes a second apart.
 fn quick() -> Config {
@@ -295,9 +295,10 @@ fn k20_a_router_without_a_route_fails_in_the_network() {
         return;
     }
     let nat = Nat::new();
+    let listener = nat.server.enter(|| listen(SERVER));
     nat.router.enter(|| {
         let mut client = Client::new(&nat.router);
-        let verdict = verdict_after(&mut client, &nat.listener, SERVER, || {
+        let verdict = verdict_after(&mut client, &listener, SERVER, || {
             nat.router.ip(&format!("route add unreachable {SERVER}/32"));
         });
         assert_eq!(verdict.failed_at, FailedAt::Network);
@@ -498,19 +499,16 @@ fn probes_keep_a_nat_mapping_alive() {
     if !is_ready(&["nft"]) {
         return;
     }
-    let Nat {
-        router,
-        server: _server,
-        listener,
-    } = Nat::new();
+    let nat = Nat::new();
+    let listener = nat.server.enter(|| listen(SERVER));
 
-    router.enter(|| {
-        let mut client = Client::new(&router);
+    nat.router.enter(|| {
+        let mut client = Client::new(&nat.router);
         let kept = client.add_socket(false);
         let left = client.add_socket(false);
         client.enable(kept, quick());
-        let mut kept = client.connect(kept, &listener, nat::SERVER);
-        let mut left = client.connect(left, &listener, nat::SERVER);
+        let mut kept = client.connect(kept, &listener, SERVER);
+        let mut left = client.connect(left, &listener, SERVER);
         client.exchange(&mut kept);
         client.exchange(&mut left);
 
@@ -604,6 +602,7 @@ fn live_peer_survives_our_sleep() {
 #[test]
 fn timeline_is_that_of_linux() {
     const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+    const LINUX: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
     const APART: Duration = Duration::from_millis(200);
     if !is_ready(&["nft", "dumpcap", "tshark"]) {
         return;
@@ -611,14 +610,7 @@ fn timeline_is_that_of_linux() {
     let config = Config::new(2 * SECOND, SECOND, 4).expect("the configuration is valid");
     let host = Namespace::new();
     let linux = Namespace::new();
-    host.ip(&format!(
-        "link add lan type veth peer name lan netns {}",
-        linux.name()
-    ));
-    host.ip(&format!("addr add {SERVER}/24 dev lan"));
-    host.ip("link set lan up");
-    linux.ip("addr add 198.51.100.2/24 dev lan");
-    linux.ip("link set lan up");
+    host.cable(&linux, "lan", [SERVER, LINUX]);
 
     let (captured, ports, told) = host.enter(|| {
         let mut client = Client::new(&host);
@@ -720,41 +712,6 @@ fn conversations_can_be_replayed() {
     }
 }
 
-/// What one end did, since it last heard the other.
-#[derive(Debug)]
-struct Moment {
-    at: Duration,
-    what: String,
-}
-
-fn timeline(wire: &Wire<'_>, told: SystemTime) -> Vec<Moment> {
-    let last_heard = wire.last_heard();
-    let mut probes = 0;
-    let mut moments: Vec<_> = wire
-        .ours()
-        .filter(|it| it.at > last_heard)
-        .map(|segment| Moment {
-            at: segment.at - last_heard,
-            what: if segment.is_keep_alive && segment.len == 0 {
-                probes += 1;
-                format!("probe {probes}")
-            } else if segment.flags.rst {
-                "RST".into()
-            } else {
-                format!("{segment:?}")
-            },
-        })
-        .collect();
-    let told = told
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .expect("it is after 1970");
-    moments.push(Moment {
-        at: told - last_heard,
-        what: "application told".into(),
-    });
-    moments
-}
-
 /// Switches Linux' own keep-alive on.
 fn enable_linux(stream: &TcpStream, idle: Duration, interval: Duration, count: u8) {
     sockopt::set_tcp_keepidle(stream, idle)
@@ -762,82 +719,4 @@ fn enable_linux(stream: &TcpStream, idle: Duration, interval: Duration, count: u
         .and_then(|()| sockopt::set_tcp_keepcnt(stream, u32::from(count)))
         .and_then(|()| sockopt::set_socket_keepalive(stream, true))
         .expect("the configuration is valid to Linux too");
-}
-
-fn assert_near(actual: Duration, nominal: Duration, what: &str) {
-    assert!(
-        actual.abs_diff(nominal) <= TOLERANCE,
-        "{what} at {actual:?}, not {nominal:?}"
-    );
-}
-
-/// One connection in a capture, seen from the end that has `our_port`.
-struct Wire<'c> {
-    segments: Vec<&'c Captured>,
-    our_port: u16,
-}
-
-/// What was known at some moment.
-struct Known {
-    snd_nxt: u32,
-    rcv_nxt: u32,
-    last_heard: Duration,
-    our_tsval: u32,
-    peers_tsval: u32,
-}
-
-impl<'c> Wire<'c> {
-    fn new(captured: &'c [Captured], our_port: u16) -> Self {
-        let segments = captured
-            .iter()
-            .filter(|it| [it.src_port, it.dst_port].contains(&our_port))
-            .collect();
-        Self { segments, our_port }
-    }
-
-    fn ours(&self) -> impl Iterator<Item = &'c Captured> {
-        let all = self.segments.iter().copied();
-        all.filter(|it| it.src_port == self.our_port)
-    }
-
-    fn theirs(&self) -> impl Iterator<Item = &'c Captured> {
-        let all = self.segments.iter().copied();
-        all.filter(|it| it.dst_port == self.our_port)
-    }
-
-    /// Whatever of ours Wireshark takes for a keep-alive.
-    fn probes(&self) -> impl Iterator<Item = &'c Captured> {
-        self.ours().filter(|it| it.is_keep_alive)
-    }
-
-    fn last_heard(&self) -> Duration {
-        self.theirs().last().expect("the peer was heard").at
-    }
-
-    /// The next segment from the other end.
-    fn after(&self, segment: &Captured) -> &'c Captured {
-        let mut later = self.theirs().filter(|it| it.at > segment.at);
-        later.next().expect("something came after it")
-    }
-
-    /// Our next segment.
-    fn answer(&self, segment: &Captured) -> &'c Captured {
-        let mut later = self.ours().filter(|it| it.at > segment.at);
-        later.next().expect("something came after it")
-    }
-
-    /// What was known when `segment` was sent. No segment was lost, so the last data, SYN or FIN
-    /// tells the number that is next.
-    fn before(&self, segment: &Captured) -> Known {
-        let next = |it: &&Captured| it.at < segment.at && !it.is_keep_alive;
-        let ours = self.ours().filter(next).last().expect("there was a SYN");
-        let theirs = self.theirs().filter(next).last().expect("it was answered");
-        Known {
-            snd_nxt: ours.end(),
-            rcv_nxt: theirs.end(),
-            last_heard: theirs.at,
-            our_tsval: ours.timestamps.map_or(0, |(tsval, _)| tsval),
-            peers_tsval: theirs.timestamps.map_or(0, |(tsval, _)| tsval),
-        }
-    }
 }

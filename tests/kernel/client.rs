@@ -109,23 +109,7 @@ impl Client {
         address: IpAddr,
     ) -> Connection {
         let port = listener.local_addr().expect("it is bound").port();
-        // A port per handle, so that captures can be told apart.
-        let our_port = 50_000
-            + u16::try_from(
-                self.sockets
-                    .iter()
-                    .take_while(|(h, _)| *h != handle)
-                    .count(),
-            )
-            .expect("the sockets are few");
-        let remote = SocketAddr::new(address, port);
-        let socket = self.sockets.get_mut::<tcp::Socket>(handle);
-        socket
-            .connect(self.iface.context(), remote, our_port)
-            .expect("the socket is fresh");
-        self.run_until("the connection is established", PATIENCE, |client| {
-            client.state(handle) == tcp::State::Established
-        });
+        let our_port = self.dial(handle, SocketAddr::new(address, port));
         let (stream, _) = listener.accept().expect("the handshake is complete");
         stream
             .set_read_timeout(Some(PATIENCE))
@@ -135,6 +119,27 @@ impl Client {
             our_port,
             stream,
         }
+    }
+
+    /// Connects `handle` to the server at `remote`, and returns our port.
+    pub(crate) fn dial(&mut self, handle: SocketHandle, remote: SocketAddr) -> u16 {
+        // A port per handle, so that captures can be told apart.
+        let our_port = 50_000
+            + u16::try_from(
+                self.sockets
+                    .iter()
+                    .take_while(|(h, _)| *h != handle)
+                    .count(),
+            )
+            .expect("the sockets are few");
+        let socket = self.sockets.get_mut::<tcp::Socket>(handle);
+        socket
+            .connect(self.iface.context(), remote, our_port)
+            .expect("the socket is fresh");
+        self.run_until("the connection is established", PATIENCE, |client| {
+            client.state(handle) == tcp::State::Established
+        });
+        our_port
     }
 
     /// Lets both sides of a connection say something. What is heard last is the peer's

@@ -3,8 +3,10 @@
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::panic;
+use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -37,7 +39,7 @@ pub(crate) fn is_ready(tools: &[&str]) -> bool {
 
 fn check(tools: &[&str]) -> Result<(), String> {
     for tool in ["ip"].iter().chain(tools) {
-        if !is_in_path(tool) {
+        if find_in_path(tool).is_none() {
             return Err(format!("`{tool}` is not installed"));
         }
     }
@@ -56,9 +58,12 @@ fn check(tools: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-fn is_in_path(tool: &str) -> bool {
+/// The file that `tool` is.
+pub(crate) fn find_in_path(tool: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|directory| directory.join(tool).is_file())
+    env::split_paths(&path)
+        .map(|directory| directory.join(tool))
+        .find(|file| file.is_file())
 }
 
 /// A network namespace: a host of its own, as far as the network is concerned. It is gone when
@@ -97,13 +102,27 @@ impl Namespace {
         run(&mut self.command("nft", &["-f", "-"]), rules).expect("the rules are valid");
     }
 
-    /// From now on no TCP segment of this host's leaves it. What arrives, arrives.
+    /// Puts a cable between this host and `other`, with a device called `device` at both ends and
+    /// an address at each, this host's first.
+    pub(crate) fn cable(&self, other: &Namespace, device: &str, addresses: [IpAddr; 2]) {
+        self.ip(&format!(
+            "link add {device} type veth peer name {device} netns {}",
+            other.name
+        ));
+        for (host, address) in [self, other].into_iter().zip(addresses) {
+            host.ip(&format!("addr add {address}/24 dev {device}"));
+            host.ip(&format!("link set {device} up"));
+        }
+    }
+
+    /// From now on no segment leaves this host. What arrives, arrives, and the host can still
+    /// talk to itself.
     pub(crate) fn silence(&self) {
         self.nft(
             "table inet silence {
                 chain output {
                     type filter hook output priority filter
-                    meta l4proto tcp drop
+                    oifname != \"lo\" meta l4proto tcp drop
                 }
             }",
         );

@@ -1,35 +1,29 @@
-//! A router with a NAT that forgets soon, and a server behind it.
+//! A NAT that forgets soon.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
-use crate::client::listen;
 use crate::lab::Namespace;
 
-/// Where the server is.
+/// How long a connection may be idle.
+pub(crate) const FORGETS_AFTER: Duration = Duration::from_secs(3);
+/// The host behind the NAT, as seen from the TAP device of the router.
 pub(crate) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 
-/// A router, to whose other side a TAP device can be attached, and a server.
+/// A router that hides what is at its TAP device from the server at its uplink.
 pub(crate) struct Nat {
     pub(crate) router: Namespace,
     pub(crate) server: Namespace,
-    pub(crate) listener: TcpListener,
 }
 
 impl Nat {
-    /// A NAT that forgets a connection that is idle for three seconds, and does not guess its way
-    /// back into what it has forgotten.
     pub(crate) fn new() -> Self {
         let router = Namespace::new();
         let server = Namespace::new();
-        router.ip(&format!(
-            "link add uplink type veth peer name uplink netns {}",
-            server.name()
-        ));
-        router.ip("addr add 198.51.100.1/24 dev uplink");
-        router.ip("link set uplink up");
-        server.ip(&format!("addr add {SERVER}/24 dev uplink"));
-        server.ip("link set uplink up");
+        router.cable(&server, "uplink", [ROUTER, SERVER]);
         router.sysctl("ipv4/ip_forward", "1");
+        // What it has forgotten it drops, in either direction.
         router.nft(
             "table ip nat {
                 chain postrouting {
@@ -42,15 +36,16 @@ impl Nat {
                     type filter hook forward priority filter
                     ct state invalid drop
                 }
+                chain input {
+                    type filter hook input priority filter
+                    ct state invalid drop
+                }
             }",
         );
-        router.sysctl("netfilter/nf_conntrack_tcp_timeout_established", "3");
+        let seconds = FORGETS_AFTER.as_secs().to_string();
+        router.sysctl("netfilter/nf_conntrack_tcp_timeout_established", &seconds);
+        // It does not guess its way back.
         router.sysctl("netfilter/nf_conntrack_tcp_loose", "0");
-        let listener = server.enter(|| listen(SERVER));
-        Self {
-            router,
-            server,
-            listener,
-        }
+        Self { router, server }
     }
 }
