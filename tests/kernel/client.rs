@@ -175,15 +175,29 @@ impl Client {
         &mut self,
         claim: &str,
         limit: Duration,
-        mut is_done: impl FnMut(&mut Self) -> bool,
+        is_done: impl FnMut(&mut Self) -> bool,
     ) {
+        assert!(
+            self.try_until(limit, is_done),
+            "{claim}: not within {limit:?}"
+        );
+    }
+
+    /// Drives the host until `is_done` or until `limit` has passed, and says whether it was done.
+    pub(crate) fn try_until(
+        &mut self,
+        limit: Duration,
+        mut is_done: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
         let deadline = self.now() + time::Duration::from(limit);
         loop {
             self.poll();
             if is_done(self) {
-                return;
+                return true;
             }
-            assert!(self.now() < deadline, "{claim}: not within {limit:?}");
+            if self.now() >= deadline {
+                return false;
+            }
             self.wait(deadline);
         }
     }
