@@ -8,6 +8,7 @@ use crate::client::{Client, HOST_V4, wall_clock};
 use crate::lab::{Namespace, is_ready};
 use crate::program::{Program, Scratch};
 use crate::redis::Redis;
+use crate::wire::assert_near;
 use crate::{PATIENCE, REQUEST_TIMEOUT, SECOND, ask, assert_alive, quick};
 
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
@@ -15,6 +16,8 @@ const BACKEND: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
 /// As HAProxy is often set up, and with health checks that end the sessions of a dead server.
 const PLAIN: u16 = 7000;
 const CHECKED: u16 = 7001;
+/// As it is set up where connections are many.
+const IMPATIENT: u16 = 7002;
 
 /// HAProxy answers our probes for a backend that has lost its power: the keep-alive says alive, a
 /// request says dead; and where HAProxy checks its backend, it tells us by closing the connection.
@@ -63,6 +66,52 @@ fn haproxy_answers_probes_for_a_dead_backend() {
     });
 }
 
+/// HAProxy counts data and no probes: its `timeout client` of 3 s ends a connection whose probes it
+/// answered; a request every 2 s keeps another open.
+#[test]
+fn haproxy_timeout_is_not_put_off_by_probes() {
+    if !is_ready(&["haproxy", "redis-server"]) {
+        return;
+    }
+    let host = Namespace::new();
+    let backend = Namespace::new();
+    host.cable(&backend, "lan", [PROXY, BACKEND]);
+    let _redis = Redis::start(&backend, BACKEND, 0);
+    host.enter(|| {
+        let mut client = Client::new(&host);
+        let scratch = Scratch::new(&host);
+        let _proxy = start(&host, &scratch);
+        let [idle, asking] = [(); 2].map(|()| {
+            let handle = client.add_socket(false);
+            client.enable(handle, quick());
+            client.dial(handle, SocketAddr::new(HOST_V4, IMPATIENT));
+            handle
+        });
+        let request = |client: &mut Client, handle| {
+            let answer = ask((client, handle), "PING\r\n", "+PONG\r\n", PATIENCE);
+            assert!(answer.is_some());
+        };
+        request(&mut client, idle);
+        let answered = wall_clock();
+        request(&mut client, asking);
+
+        client.run_for(2 * SECOND);
+        request(&mut client, asking);
+        client.run_until("the proxy closes", 2 * SECOND, |client| {
+            client.state(idle) == tcp::State::CloseWait
+        });
+        let waited = wall_clock().duration_since(answered).unwrap_or_default();
+        println!("HAProxy closed the idle connection after {waited:.1?}");
+        assert_near(waited, 3 * SECOND, "the FIN");
+        assert!(client.stats(idle).probes_answered >= 2);
+        assert_eq!(client.stats(idle).verdicts, 0);
+
+        client.run_for(SECOND);
+        request(&mut client, asking);
+        assert_eq!(client.state(asking), tcp::State::Established);
+    });
+}
+
 fn start(host: &Namespace, scratch: &Scratch) -> Program {
     let config = scratch.write(
         "haproxy.cfg",
@@ -75,6 +124,11 @@ fn start(host: &Namespace, scratch: &Scratch) -> Program {
                 timeout check 500ms
             listen plain
                 bind {HOST_V4}:{PLAIN}
+                server backend {BACKEND}:6379
+            listen impatient
+                timeout client 3s
+                timeout server 3s
+                bind {HOST_V4}:{IMPATIENT}
                 server backend {BACKEND}:6379
             listen checked
                 bind {HOST_V4}:{CHECKED}
