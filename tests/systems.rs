@@ -53,6 +53,30 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// As long as an application waits for an answer that may never come.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// `docs/systems.md` has a row for each test, and for no other.
+#[test]
+fn every_test_has_its_row() {
+    let sources = [
+        include_str!("systems/http.rs"),
+        include_str!("systems/proxy.rs"),
+        include_str!("systems/redis.rs"),
+        include_str!("systems/ssh.rs"),
+    ];
+    let mut tests: Vec<_> = sources
+        .iter()
+        .flat_map(|source| source.split("#[test]\nfn ").skip(1))
+        .filter_map(|text| text.split('(').next())
+        .collect();
+    let page = include_str!("../docs/systems.md");
+    let mut rows: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_suffix("` |")?.rsplit('`').next())
+        .collect();
+    tests.sort_unstable();
+    rows.sort_unstable();
+    assert_eq!(tests, rows);
+}
+
 /// One second of silence, then three probes a second apart.
 fn quick() -> Config {
     Config::new(SECOND, SECOND, 3).expect("the configuration is valid")

@@ -1,4 +1,4 @@
-//! Programs of other people's, each with a directory for its files.
+//! Programs that the tests run, each with a directory for its files.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};

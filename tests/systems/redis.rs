@@ -229,7 +229,7 @@ impl Redis {
     }
 }
 
-/// Somebody at the console of Redis' host.
+/// An administrator at the console of Redis' host.
 struct Admin(BufReader<TcpStream>);
 
 impl Admin {
