@@ -97,10 +97,11 @@ fn haproxy_timeout_is_not_put_off_by_probes() {
 
         client.run_for(2 * SECOND);
         request(&mut client, asking);
-        client.run_until("the proxy closes", 2 * SECOND, |client| {
-            client.state(idle) == tcp::State::CloseWait
+        client.run_until("the proxy closes", PATIENCE, |client| {
+            client.state(idle) != tcp::State::Established
         });
         let waited = wall_clock().duration_since(answered).unwrap_or_default();
+        assert_eq!(client.state(idle), tcp::State::CloseWait);
         println!("HAProxy closed the idle connection after {waited:.1?}");
         assert_near(waited, 3 * SECOND, "the FIN");
         assert!(client.stats(idle).probes_answered >= 2);
