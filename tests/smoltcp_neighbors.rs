@@ -510,6 +510,34 @@ fn k17_a_changed_address_is_found_at_the_second_probe() {
     }
 }
 
+/// The stack asks for its next hop on behalf of another socket, and hears that it has moved: the stack
+/// believes the answer, and so do the probes of all connections through that hop.
+#[test]
+fn k17_an_answer_to_the_stacks_own_question_moves_the_probes_too() {
+    for (place, is_v6) in EVERYWHERE {
+        let mut t = Moving::open(place, is_v6, config(100, 5, 4));
+        t.at(70);
+        let (device, station) = (t.device, t.station);
+        t.world[station].mac = NEW;
+        // smoltcp has forgotten it by now.
+        let remote = t.world[device].tcp(t.handle).remote_endpoint().unwrap();
+        let host = &mut t.world[device];
+        let other = host.add_tcp_socket(512, 512);
+        let socket = host.sockets.get_mut::<tcp::Socket>(other);
+        socket
+            .connect(host.iface.context(), remote, 49_153)
+            .unwrap();
+        t.world.wake(device).unwrap();
+        t.at(71);
+        assert_eq!(t.questions(70).len(), 1, "{place:?}, {is_v6}");
+        t.at(150);
+        t.is_kept();
+        assert_eq!(t.segments_to(OLD, 71), [], "{place:?}, {is_v6}");
+        let stats = t.world[device].keep_alive.stats(t.handle).unwrap();
+        assert_eq!((stats.probes_sent, stats.probes_answered), (1, 1));
+    }
+}
+
 /// The same of a gateway, if connections to neighbours were opened after the one through it.
 #[test]
 fn k17_a_gateway_is_not_forgotten_for_neighbours() {
