@@ -26,6 +26,9 @@ pub struct Id(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Work {
     Nothing,
+    /// Serve at the next poll: the device had no room for a frame of ours, and does not say when it
+    /// has some.
+    Retry,
     /// Serve: the clock has stepped back, a configuration was replaced, a SYN is to be answered.
     Serve,
     /// A connection may have begun or ended: follow the sockets, and serve.
@@ -77,8 +80,6 @@ pub struct Link<const N: usize, const W: usize = 4> {
     /// What software verifies of a plain segment.
     plain: Verified,
     work: Work,
-    /// The device had no room for a frame of ours. Nobody says when it has some, so each poll tries.
-    is_blocked: bool,
     /// When there is something to do, [`Instant::MAX`] for never: not later than the earliest moment
     /// at which a connection falls due. A received segment only ever makes it earlier than need be;
     /// then serving finds nothing due and repairs it.
@@ -145,7 +146,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 },
                 plain: Verified::All,
                 work: Work::Nothing,
-                is_blocked: false,
                 wake_at: Instant::MAX,
                 now: Instant::ZERO,
                 last_found: 0,
@@ -438,7 +438,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Handles the commonest frame of the commonest connection: one that is open, is not being probed,
     /// and hears a plain segment of its peer. `None` if it is anything else.
-    #[inline(never)]
     fn predict(&mut self, frame: &[u8]) -> Option<()> {
         let mut packet = frame;
         if self.framing.is_ethernet() {
@@ -628,7 +627,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Handles a segment of ours.
-    #[inline(never)]
     fn handle_sent_segment(
         &mut self,
         tuple: &Tuple<W>,
@@ -790,13 +788,24 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        self.work != Work::Nothing || self.is_blocked || now >= self.wake_at || now < self.now
+        self.is_due_at(now) || now < self.now
+    }
+
+    /// [`is_due`](Self::is_due), once [`handle_now`](Self::handle_now) was told of `now`.
+    #[inline]
+    pub(crate) fn is_due_at(&self, now: Instant) -> bool {
+        self.work != Work::Nothing || now >= self.wake_at
+    }
+
+    /// Whether more than time has made something due.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        self.work > Work::Retry
     }
 
     /// Handles the passing of time. Call it when [`is_due`](Self::is_due), and after the frames that
     /// have arrived by then were shown: an answer among them is in time (K9). Then poll what follows:
     /// first [`poll_transmit`](Self::poll_transmit).
-    #[inline(never)]
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_now(now);
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
@@ -815,7 +824,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 };
             }
         }
-        if self.work == Work::Serve {
+        if self.work != Work::Follow {
             self.work = Work::Nothing;
         }
         self.plan(now);
@@ -877,7 +886,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
             self.strangers = Strangers::Unanswered;
             self.note(Work::Serve);
         }
-        self.is_blocked = false;
         None
     }
 
@@ -918,7 +926,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Records that the device has no room: what waits has been offered, and did not leave (K4).
     pub fn handle_blocked(&mut self, now: Instant) {
-        self.is_blocked = true;
+        self.note(Work::Retry);
         self.wake_at = now.plus_micros(RETRY_MICROS).min(self.wake_at);
         for Connection { seen, machine } in &mut self.connections {
             if seen.phase == Phase::Open {
@@ -976,7 +984,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.work == Work::Nothing {
+        if self.work <= Work::Retry {
             (self.wake_at != Instant::MAX).then_some(self.wake_at)
         } else {
             Some(Instant::ZERO)

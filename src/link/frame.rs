@@ -211,7 +211,6 @@ pub(super) struct Datagram<'f, const W: usize> {
 
 impl<'f, const W: usize> Datagram<'f, W> {
     /// `None` if it is not a whole datagram. One that is quoted may lack its end.
-    #[inline(never)]
     pub(super) fn find(packet: &'f [u8], is_quoted: bool) -> Option<Self> {
         match packet.first()? >> 4 {
             4 => Self::in_ipv4(packet, is_quoted),
@@ -321,7 +320,6 @@ impl<'f, const W: usize> Datagram<'f, W> {
     /// The segment's checksum, and that of an IPv4 header, are right, as far as `software` has to
     /// verify them (RFC 9293 3.1, RFC 4443 2.3). Of a long segment that is only the header's. Both are
     /// added up before they are compared: one error does not make up for another.
-    #[inline(never)]
     pub(super) fn is_intact(&self, software: Checksums) -> bool {
         let mut total = 0;
         if software.ipv4.on_receive() {
@@ -337,7 +335,6 @@ impl<'f, const W: usize> Datagram<'f, W> {
     }
 
     /// The facts of its TCP header, unless that is malformed.
-    #[inline(never)]
     pub(super) fn segment(&self) -> Option<Segment> {
         let header = self.payload.first_chunk::<TCP_HEADER_LEN>()?;
         let (words, _) = header.as_chunks::<4>();

@@ -263,7 +263,6 @@ impl<const W: usize> Hops<W> {
     }
 
     /// Writes the next question and returns the length of the frame.
-    #[inline(never)]
     pub(super) fn poll_transmit(
         &mut self,
         out: &mut Buffer,

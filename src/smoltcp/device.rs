@@ -197,7 +197,7 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
             set.link.handle_now(now);
             match self.inner.receive(timestamp) {
                 Some((rx, tx)) => inner = (Some(rx), Some(tx)),
-                None if !set.link.is_due(now) => return None,
+                None if !set.link.is_due_at(now) => return None,
                 // An empty frame: the stack passes it over, and asks again.
                 None => self.shared.is_serving = true,
             }

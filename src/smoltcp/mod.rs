@@ -215,11 +215,11 @@ impl<const N: usize> KeepAliveSet<N> {
         let at = instant_in(now);
         self.progress = Progress::None;
         self.link.handle_now(at);
-        if self.link.is_due(at) || fold(iface) != self.addresses {
+        if self.link.is_due_at(at) || fold(iface) != self.addresses {
             self.follow(at, iface, sockets);
         }
         let mut result = iface.poll(now, &mut self.wrap(device), sockets);
-        if self.link.is_due(at) {
+        if self.link.has_work() {
             if self.follow(at, iface, sockets) {
                 result = PollResult::SocketStateChanged;
             }
