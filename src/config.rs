@@ -99,7 +99,7 @@ const fn millis_rounded_up(duration: Duration) -> u64 {
 /// - The keep-alive decides only while nothing is in flight. An application that may be writing
 ///   when the peer dies wants [`Config::with_user_timeout`] too, or [`Config::detect_within`],
 ///   which covers both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Config {
     pub(crate) idle: Millis,
     pub(crate) interval: Millis,
@@ -150,6 +150,18 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("idle", &self.idle())
+            .field("interval", &self.interval())
+            .field("count", &self.count)
+            .field("user_timeout", &self.user_timeout())
+            .field("payload", &self.payload)
+            .finish()
+    }
+}
 
 impl Config {
     /// Two hours, 75 s, 9 probes, no data, no user timeout: what the standard asks of a default
@@ -262,6 +274,49 @@ impl Config {
             // None of them is zero.
             _ => Err(ConfigError::LimitTooShort),
         }
+    }
+
+    /// The same, with another idle time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ZeroDuration`], and [`ConfigError::TooLong`] beyond [`u32::MAX`] milliseconds.
+    pub const fn with_idle(mut self, idle: Duration) -> Result<Self, ConfigError> {
+        match Millis::new(idle) {
+            Ok(idle) => {
+                self.idle = idle;
+                Ok(self)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, with another interval.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ZeroDuration`], and [`ConfigError::TooLong`] beyond [`u32::MAX`] milliseconds.
+    pub const fn with_interval(mut self, interval: Duration) -> Result<Self, ConfigError> {
+        match Millis::new(interval) {
+            Ok(interval) => {
+                self.interval = interval;
+                Ok(self)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, with another count.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::CountTooSmall`] for 0 or 1.
+    pub const fn with_count(mut self, count: u8) -> Result<Self, ConfigError> {
+        if count < 2 {
+            return Err(ConfigError::CountTooSmall);
+        }
+        self.count = count;
+        Ok(self)
     }
 
     /// The same, with probes that carry `payload`.
@@ -397,6 +452,39 @@ mod tests {
         for count in [2, 255] {
             assert_eq!(Config::new(SECOND, SECOND, count).unwrap().count(), count);
         }
+    }
+
+    /// One value is replaced at a time, and refused as `new` refuses it.
+    #[test]
+    fn one_value_is_replaced_at_a_time() {
+        let config = Config::new(SECOND, SECOND, 2).unwrap();
+        let longer = config.with_idle(2 * SECOND).unwrap();
+        assert_eq!(Config::new(2 * SECOND, SECOND, 2), Ok(longer));
+        let rarer = config.with_interval(2 * SECOND).unwrap();
+        assert_eq!(Config::new(SECOND, 2 * SECOND, 2), Ok(rarer));
+        assert_eq!(Config::new(SECOND, SECOND, 3), config.with_count(3));
+        let zero = Err(ConfigError::ZeroDuration);
+        assert_eq!(config.with_idle(Duration::ZERO), zero);
+        assert_eq!(config.with_interval(Duration::ZERO), zero);
+        assert_eq!(config.with_idle(Duration::MAX), Err(ConfigError::TooLong));
+        assert_eq!(
+            config.with_interval(Duration::MAX),
+            Err(ConfigError::TooLong)
+        );
+        assert_eq!(config.with_count(1), Err(ConfigError::CountTooSmall));
+    }
+
+    /// Durations are shown as durations.
+    #[test]
+    fn a_configuration_is_shown_with_its_units() {
+        extern crate std;
+
+        let config = Config::detect_within(90 * SECOND).unwrap();
+        let shown = std::format!("{config:?}");
+        assert_eq!(
+            shown,
+            "Config { idle: 30s, interval: 10s, count: 3, user_timeout: Some(20s), payload: Empty }"
+        );
     }
 
     /// K6: zero means neither "off" nor "default"; it is refused wherever it is given.

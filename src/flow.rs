@@ -62,6 +62,41 @@ pub enum Received {
 /// octet below RCV.NXT, is a sign of life too. A forged segment has to guess both numbers (K18).
 ///
 /// A segment with a bad checksum was not received; do not show it.
+///
+/// With a [`KeepAlive`](crate::KeepAlive), this is all that a stack of your own needs:
+///
+/// ```
+/// # use core::time::Duration;
+/// use tcp_keepalive::{Config, Flow, Instant, KeepAlive, Received, Segment, SeqNumber};
+///
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3)?;
+/// let mut keep_alive = KeepAlive::new(config);
+/// let mut flow = Flow::new(2048, 2048);
+///
+/// // We send an octet, and the peer acknowledges it.
+/// let (ours, peers) = (SeqNumber(100), SeqNumber(500));
+/// let sent = Segment { seq: ours, ack: Some(peers), window: 2048, len: 1, ..Segment::default() };
+/// let ack = Segment { seq: peers, ack: Some(sent.end()), window: 1024, ..Segment::default() };
+/// keep_alive.enable(Instant::ZERO);
+/// if flow.handle_sent(&sent) {
+///     keep_alive.handle_sent(Instant::ZERO);
+/// }
+/// if flow.handle_received(&ack) != Received::Ignored {
+///     keep_alive.handle_segment(Instant::ZERO);
+/// }
+///
+/// // Ten seconds of silence later there is a probe to send.
+/// let now = Instant::from_millis(10_000);
+/// assert_eq!(keep_alive.poll_timeout(), Some(now));
+/// let tcb = flow.tcb(false).ok_or("nothing was sent")?;
+/// keep_alive.handle_timeout(now, &tcb);
+/// let probe = keep_alive.poll_transmit(now, &tcb).ok_or("nothing is due")?;
+/// assert_eq!((probe.seq(), probe.ack()), (SeqNumber(100), SeqNumber(500)));
+/// keep_alive.handle_transmitted(now, probe); // once the device has taken it
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Flow {

@@ -381,6 +381,29 @@ impl fmt::Display for FailedAt {
     }
 }
 
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => f.write_str("disabled"),
+            Self::Armed => f.write_str("armed"),
+            Self::Probing { unanswered } => write!(f, "probing, {unanswered} unanswered"),
+            Self::TimedOut => f.write_str("timed out"),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Suspect { unanswered } => write!(f, "suspect: {unanswered} probes unanswered"),
+            Self::Recovered { unanswered } => {
+                write!(f, "recovered: {unanswered} probes unanswered")
+            }
+            Self::TimedOut(verdict) => write!(f, "timed out: {verdict}"),
+        }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -1,5 +1,6 @@
 //! The one notion of time the core has.
 
+use core::fmt;
 use core::time::Duration;
 
 const MICROS_PER_SEC: u64 = 1_000_000;
@@ -63,6 +64,14 @@ impl Instant {
 
     pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
         self.micros.saturating_sub(earlier.micros)
+    }
+}
+
+impl fmt::Display for Instant {
+    /// Seconds since the epoch, to the microsecond: `7.250000 s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = duration_from_micros(self.micros);
+        write!(f, "{}.{:06} s", since.as_secs(), since.subsec_micros())
     }
 }
 
@@ -142,6 +151,17 @@ mod tests {
                 assert_eq!(duration_from_micros(micros), Duration::from_micros(micros));
             }
         }
+    }
+
+    /// A moment is shown in seconds, to the microsecond.
+    #[test]
+    fn a_moment_is_shown_in_seconds() {
+        extern crate std;
+        use std::string::ToString;
+
+        assert_eq!(Instant::from_micros(7_250_001).to_string(), "7.250001 s");
+        assert_eq!(Instant::ZERO.to_string(), "0.000000 s");
+        assert_eq!(Instant::MAX.to_string(), "18446744073709.551615 s");
     }
 
     /// Time since a later moment is nothing, not an underflow.

@@ -1226,6 +1226,25 @@ fn a_full_set_refuses() {
     assert_eq!(said, "all places of the keep-alive set are taken");
 }
 
+/// A set tells which handles are enabled, in what state, and how many there is room for.
+#[test]
+fn a_set_tells_its_handles() {
+    let (_, _, mut sockets, first) = loopback();
+    let second = sockets.add(tcp::Socket::new(buffer(), buffer()));
+    let mut keep_alive = KeepAliveSet::<3>::new();
+    assert!(keep_alive.is_empty());
+    for handle in [first, second] {
+        keep_alive.enable(handle, Config::DEFAULT).unwrap();
+    }
+    keep_alive.disable(first);
+    let handles: Vec<_> = keep_alive.iter().collect();
+    assert_eq!(handles, [(second, State::Disabled)]);
+    assert_eq!((keep_alive.len(), keep_alive.capacity()), (1, 3));
+    assert!(!keep_alive.is_empty() && keep_alive.is_enabled(second));
+    assert!(!keep_alive.is_enabled(first));
+    assert_eq!(format!("{keep_alive:?}"), "{SocketHandle(1): Disabled}");
+}
+
 /// A set without places refuses everything, and polls the interface all the same.
 #[test]
 fn an_empty_set_polls() {

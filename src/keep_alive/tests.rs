@@ -109,3 +109,31 @@ fn k8_options_set_at_a_time_unknown_are_due_at_once() {
         assert!(machine.wake_at() > at(6));
     }
 }
+
+/// States and events are sentences.
+#[test]
+fn states_and_events_are_shown_in_words() {
+    extern crate std;
+    use std::string::ToString;
+
+    assert_eq!(State::Disabled.to_string(), "disabled");
+    assert_eq!(State::Armed.to_string(), "armed");
+    assert_eq!(State::TimedOut.to_string(), "timed out");
+    let probing = State::Probing { unanswered: 2 };
+    assert_eq!(probing.to_string(), "probing, 2 unanswered");
+    let suspect = Event::Suspect { unanswered: 1 };
+    assert_eq!(suspect.to_string(), "suspect: 1 probes unanswered");
+    let recovered = Event::Recovered { unanswered: 3 };
+    assert_eq!(recovered.to_string(), "recovered: 3 probes unanswered");
+    let verdict = Verdict {
+        cause: Cause::KeepAlive,
+        silent_for: Duration::from_secs(16),
+        unanswered: 3,
+        unsent: 0,
+        failed_at: FailedAt::NextHop,
+    };
+    assert_eq!(
+        Event::TimedOut(verdict).to_string(),
+        "timed out: keep-alive: silent for 16s, 3 probes unanswered, 0 unsent, failed at the next hop"
+    );
+}

@@ -1,5 +1,7 @@
 //! One connection of a link.
 
+use core::fmt;
+
 use super::frame::{
     Buffer, Envelope, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, PROTOCOL_TCP, Tuple,
 };
@@ -25,6 +27,21 @@ pub enum CloseReason {
     LocalAbort,
     /// The interface lost the address that the connection was using.
     AddressLost,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeepAlive(verdict) | Self::UserTimeout(verdict) => verdict.fmt(f),
+            Self::PeerReset {
+                while_probing: true,
+            } => f.write_str("reset by the peer while it was being probed"),
+            Self::PeerReset { .. } => f.write_str("reset by the peer"),
+            Self::Closed => f.write_str("closed by both sides"),
+            Self::LocalAbort => f.write_str("aborted at this end"),
+            Self::AddressLost => f.write_str("the interface lost its address"),
+        }
+    }
 }
 
 /// What a stack knows of the end of a connection.

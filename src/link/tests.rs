@@ -19,7 +19,7 @@ use ::smoltcp::wire::{
 use core::net::SocketAddr;
 use proptest::prelude::*;
 
-use super::connection::{Connection, Kind, Phase};
+use super::connection::{CloseReason, Connection, Kind, Phase};
 use super::frame::{
     Buffer, Checksum, Checksums, Datagram, Framing, MAX_FRAME_LEN, Medium, Plain, Tuple, Verified,
 };
@@ -392,4 +392,21 @@ fn the_sum_is_smoltcps() {
             prop_assert!(find(&emit(addresses, &repr(&payload))).is_intact(SOFTWARE));
         }
     });
+}
+
+/// A reason is a sentence.
+#[test]
+fn reasons_are_shown_in_words() {
+    use std::string::ToString;
+
+    let reset = |while_probing| CloseReason::PeerReset { while_probing };
+    for (reason, words) in [
+        (reset(false), "reset by the peer"),
+        (reset(true), "reset by the peer while it was being probed"),
+        (CloseReason::Closed, "closed by both sides"),
+        (CloseReason::LocalAbort, "aborted at this end"),
+        (CloseReason::AddressLost, "the interface lost its address"),
+    ] {
+        assert_eq!(reason.to_string(), words);
+    }
 }

@@ -22,6 +22,20 @@ pub(crate) fn instant_out(instant: Instant) -> time::Instant {
     time::Instant::from_micros(i64::try_from(instant.as_micros()).unwrap_or(i64::MAX))
 }
 
+impl From<time::Instant> for Instant {
+    /// A moment before the epoch is taken for the epoch.
+    fn from(instant: time::Instant) -> Self {
+        instant_in(instant)
+    }
+}
+
+impl From<Instant> for time::Instant {
+    /// A moment later than smoltcp can say is taken for the last one it can.
+    fn from(instant: Instant) -> Self {
+        instant_out(instant)
+    }
+}
+
 /// An address in as many words as smoltcp was built for.
 #[inline]
 pub(super) fn address_in(address: IpAddress) -> Address<WORDS> {
@@ -133,5 +147,6 @@ mod tests {
         assert_eq!(instant_out(Instant::MAX).total_micros(), i64::MAX);
         let moment = time::Instant::from_micros(1_234_567);
         assert_eq!(instant_out(instant_in(moment)), moment);
+        assert_eq!(time::Instant::from(Instant::from(moment)), moment);
     }
 }

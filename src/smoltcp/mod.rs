@@ -90,7 +90,6 @@ const WORDS: usize = if size_of::<IpAddress>() > 4 { 4 } else { 1 };
 ///
 /// See the [module](self) for how to use it. `N` is the number of handles that can be enabled at
 /// the same time; there is no allocation.
-#[derive(Debug)]
 pub struct KeepAliveSet<const N: usize> {
     link: Link<N, WORDS>,
     /// Whose connections they are.
@@ -330,6 +329,39 @@ impl<const N: usize> KeepAliveSet<N> {
         self.link.close_reason(self.id(handle)?)
     }
 
+    /// Returns whether `handle` is enabled.
+    #[must_use]
+    pub fn is_enabled(&self, handle: SocketHandle) -> bool {
+        self.id(handle).is_some()
+    }
+
+    /// Returns the handles that are enabled, and where their keep-alive is.
+    pub fn iter(&self) -> impl Iterator<Item = (SocketHandle, State)> + '_ {
+        (0..N).filter_map(|index| {
+            let handle = *self.handles.get(index)?;
+            Some((handle, self.link.state(Id(index))?))
+        })
+    }
+
+    /// Returns how many handles are enabled.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.iter()
+            .fold(0, |count: usize, _| count.saturating_add(1))
+    }
+
+    /// Returns whether no handle is enabled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// Returns how many handles can be enabled at the same time: `N`.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        N
+    }
+
     /// The memory that one connection takes, in bytes, for those who plan theirs.
     pub const BYTES_PER_CONNECTION: usize =
         Link::<N, WORDS>::BYTES_PER_CONNECTION + size_of::<SocketHandle>();
@@ -441,6 +473,13 @@ impl<const N: usize> KeepAliveSet<N> {
             0
         };
         self.backoff_until = now.plus_micros(self.backoff_micros);
+    }
+}
+
+impl<const N: usize> fmt::Debug for KeepAliveSet<N> {
+    /// The handles that are enabled, each with its state.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

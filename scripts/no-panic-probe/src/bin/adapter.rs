@@ -65,6 +65,11 @@ fn all<const N: usize>() {
     black_box(set.stats(handle));
     black_box(set.last_heard(handle));
     black_box(set.close_reason(handle));
+    black_box(set.is_enabled(handle));
+    black_box((set.len(), set.is_empty(), set.capacity()));
+    for enabled in set.iter() {
+        black_box(enabled);
+    }
     black_box(&mut *set).disable(handle);
     black_box(set);
 }

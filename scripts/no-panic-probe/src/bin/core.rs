@@ -92,7 +92,10 @@ fn configs() -> Result<Config, ConfigError> {
     black_box(Config::detect_within(duration()))?;
     let config = config?
         .with_payload(black_box(ProbePayload::GarbageOctet))
-        .with_user_timeout(duration())?;
+        .with_user_timeout(duration())?
+        .with_idle(duration())?
+        .with_interval(duration())?
+        .with_count(black_box(3))?;
     black_box(config.detection_time());
     black_box(config.idle());
     black_box(config.interval());
