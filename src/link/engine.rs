@@ -291,7 +291,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
             // The RST for the old peer goes first.
             Phase::Free | Phase::GivenUp | Phase::StackTold => return false,
             // Had the stack believed the one or meant the other, the connection would be gone.
-            Phase::ResetReceived | Phase::ResetSent if is_same => seen.phase = Phase::Open,
+            // It may have been opening then.
+            Phase::ResetReceived | Phase::ResetSent if is_same => seen.phase = Phase::Opening,
             Phase::Opening | Phase::Open | Phase::Moved if is_same => {}
             _ => {
                 self.end(id, Ending::Unknown);
@@ -691,7 +692,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             return;
         }
         match seen.phase {
-            Phase::ResetReceived if !segment.rst => seen.phase = Phase::Open,
+            Phase::ResetReceived if !segment.rst => seen.open(machine, self.now, false),
             _ if segment.rst => seen.phase = Phase::ResetSent,
             // The stack has taken the peer's SYN and ACK. One that was opened by the peer had its
             // numbers before.

@@ -17,14 +17,16 @@ use ::smoltcp::wire::{
     TcpTimestampRepr,
 };
 use core::net::SocketAddr;
+use core::time::Duration;
 use proptest::prelude::*;
 
 use super::connection::{CloseReason, Connection, Kind, Phase};
+use super::engine::{Link, Socket};
 use super::frame::{
     Buffer, Checksum, Checksums, Datagram, Framing, MAX_FRAME_LEN, Medium, Plain, Tuple, Verified,
 };
 use super::neighbor::Announcement;
-use crate::{ProbePayload, Segment, SeqNumber};
+use crate::{Config, Instant, ProbePayload, Segment, SeqNumber, State};
 
 const V4: [IpAddress; 2] = [IpAddress::v4(192, 0, 2, 1), IpAddress::v4(192, 0, 2, 2)];
 const V6: [IpAddress; 2] = [
@@ -409,4 +411,33 @@ fn reasons_are_shown_in_words() {
     ] {
         assert_eq!(reason.to_string(), words);
     }
+}
+
+/// A RST in the handshake that the stack does not believe leaves the connection as it was: kept alive,
+/// once it is open.
+#[test]
+fn a_refused_reset_of_a_handshake_leaves_it_kept_alive() {
+    let now = Instant::from_millis(1000);
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+    let mut link = Link::<1, 4>::new();
+    link.set_capabilities(Medium::Ip, SOFTWARE);
+    let id = link.add(config).unwrap();
+    let syn = TcpRepr {
+        control: TcpControl::Syn,
+        ack_number: None,
+        ..repr(b"")
+    };
+    let ends = tuple(V4, [syn.src_port, syn.dst_port]);
+    link.follow(now, id, Socket::Opening(ends), 1024, false);
+    link.handle_sent(now, &emit(V4, &syn));
+    let reset = TcpRepr {
+        src_port: syn.dst_port,
+        dst_port: syn.src_port,
+        control: TcpControl::Rst,
+        ..repr(b"")
+    };
+    link.handle_received(now, &emit([V4[1], V4[0]], &reset));
+    assert_eq!(link.state(id), Some(State::Disabled));
+    link.follow(now, id, Socket::Open(ends), 1024, false);
+    assert_eq!(link.state(id), Some(State::Armed));
 }
