@@ -10,6 +10,8 @@
 
 #[path = "sim_world/errors.rs"]
 mod errors;
+#[path = "sim_world/faults.rs"]
+mod faults;
 #[path = "sim_world/links.rs"]
 mod links;
 #[path = "sim_world/own.rs"]

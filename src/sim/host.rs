@@ -4,7 +4,7 @@ use core::any::Any;
 use core::fmt;
 
 use ::smoltcp::iface::{self, Interface, PollResult, SocketHandle, SocketSet};
-use ::smoltcp::phy::{ChecksumCapabilities, Medium};
+use ::smoltcp::phy::{self, ChecksumCapabilities, Medium};
 use ::smoltcp::socket::{AnySocket, tcp};
 use ::smoltcp::time;
 use ::smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpoint};
@@ -13,6 +13,7 @@ use super::app::{App, Context, Nothing};
 use super::node::{Node, Report, Turn};
 use super::trace::Happening;
 use super::watch::{View, Watch};
+use super::wire::announcement;
 use super::{Port, Rng};
 use crate::smoltcp::convert::{instant_in, instant_out};
 use crate::smoltcp::{CloseReason, KeepAliveSet};
@@ -38,6 +39,11 @@ pub struct Host {
     /// Poll the interface past the keep-alive: what an application must not do, or does that has
     /// none.
     pub bypasses_keep_alive: bool,
+    /// What arrives is for another station: the device is promiscuous, and a switch has it wrong.
+    pub hears_others: bool,
+    /// Frames that say its new hardware address to its keep-alive, and whether they leave: that learns
+    /// it from what is sent.
+    leaving: Vec<(Vec<u8>, bool)>,
     app: Box<dyn App>,
     app_wake: Option<time::Instant>,
     events: Vec<(Instant, SocketHandle, Event)>,
@@ -166,6 +172,8 @@ impl Host {
             sockets: SocketSet::new(Vec::new()),
             keep_alive: KeepAliveSet::new(),
             bypasses_keep_alive: false,
+            hears_others: false,
+            leaving: Vec::new(),
             app: Box::new(Nothing),
             app_wake: None,
             events: Vec::new(),
@@ -311,6 +319,29 @@ impl Host {
         &self.events
     }
 
+    /// The host has another hardware address from now on, as one that stands in for another, or whose
+    /// network card was replaced, and announces it or not. Without an Ethernet nothing happens.
+    pub fn change_hardware_addr(&mut self, mac: EthernetAddress, is_announced: bool) {
+        if !matches!(self.settings.hardware, HardwareAddress::Ethernet(_)) {
+            return;
+        }
+        self.settings.hardware = HardwareAddress::Ethernet(mac);
+        self.iface.set_hardware_addr(self.settings.hardware);
+        let addresses = self.iface.ip_addrs().iter();
+        let frames = addresses.map(|cidr| announcement(cidr.address(), mac));
+        self.leaving
+            .extend(frames.map(|frame| (frame, is_announced)));
+    }
+
+    /// Its hardware address; `None` without an Ethernet.
+    #[must_use]
+    pub const fn hardware_addr(&self) -> Option<EthernetAddress> {
+        match self.settings.hardware {
+            HardwareAddress::Ethernet(mac) => Some(mac),
+            _ => None,
+        }
+    }
+
     /// What the last poll of the interface returned.
     #[must_use]
     pub const fn last_result(&self) -> PollResult {
@@ -431,6 +462,16 @@ impl Node for Host {
             self.app_wake = None;
             return;
         };
+        if self.hears_others {
+            port.misaddress();
+        }
+        for (frame, leaves) in self.leaving.drain(..) {
+            let mut nowhere = self.settings.port();
+            let port = if leaves { &mut *port } else { &mut nowhere };
+            if let Some(room) = phy::Device::transmit(&mut self.keep_alive.wrap(port), now) {
+                phy::TxToken::consume(room, frame.len(), |out| out.copy_from_slice(&frame));
+            }
+        }
         let (iface, sockets) = (&mut self.iface, &mut self.sockets);
         let mut events = Vec::new();
         if self.bypasses_keep_alive {
@@ -450,7 +491,8 @@ impl Node for Host {
         } else {
             self.keep_alive.poll_at(now, &mut self.iface, &self.sockets)
         };
-        let wish = stack.into_iter().chain(self.app_wake).min();
+        let leaving = (!self.leaving.is_empty()).then_some(now);
+        let wish = stack.into_iter().chain(self.app_wake).chain(leaving).min();
         // What lies behind the end of time does not come.
         let wish = wish.filter(|at| *at <= END_OF_TIME);
         wish.map(|at| self.settings.moment_in(at))

@@ -160,6 +160,21 @@ impl Port {
         has_place
     }
 
+    /// What has arrived for this station is for another one.
+    pub(super) fn misaddress(&mut self) {
+        for frame in &mut self.inbox {
+            let mut bytes = frame.bytes.to_vec();
+            // The octet of a hardware address that says least.
+            if let [first, ..] = bytes[..]
+                && first & 1 == 0
+                && let Some(octet) = bytes.get_mut(5)
+            {
+                *octet ^= 0x80;
+            }
+            frame.bytes = bytes.into();
+        }
+    }
+
     /// Forgets what was received, as a device does that loses its power.
     pub(super) fn drain_inbox(&mut self) -> impl Iterator<Item = Frame> + use<'_> {
         self.inbox.drain(..)

@@ -41,6 +41,7 @@ const HANDSHAKE: ::smoltcp::time::Duration = ::smoltcp::time::Duration::from_sec
 pub struct Script {
     roles: Vec<Role>,
     next_port: u16,
+    forgets_ports: bool,
 }
 
 /// Whether a socket connects or listens.
@@ -144,7 +145,16 @@ impl Script {
                 life: Life::new(),
             }],
             next_port: 0,
+            forgets_ports: false,
         }
+    }
+
+    /// After a loss of power it connects from the same ports again, as a device does that draws none at
+    /// random.
+    #[must_use]
+    pub const fn same_ports(mut self) -> Self {
+        self.forgets_ports = true;
+        self
     }
 
     /// The sockets of another script besides.
@@ -261,6 +271,9 @@ impl Script {
 
 impl App for Script {
     fn start(&mut self, cx: &mut Context<'_>) {
+        if self.forgets_ports {
+            self.next_port = 0;
+        }
         for role in &mut self.roles {
             let mut socket = tcp_socket(role.rx, role.tx);
             if role.has_timestamps {

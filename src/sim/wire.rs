@@ -384,6 +384,41 @@ pub fn neighbor_reply(src: IpAddress, dst: IpAddress, macs: Macs) -> Vec<u8> {
     }
 }
 
+/// A frame by which `address` tells all its neighbours, unasked, that it is at `src`: gratuitous ARP, or
+/// an unsolicited advertisement (RFC 4861 7.2.6).
+#[must_use]
+pub fn announcement(address: IpAddress, src: EthernetAddress) -> Vec<u8> {
+    let all_nodes = Ipv6Address::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    match address {
+        IpAddress::Ipv4(_) => {
+            let dst = EthernetAddress::BROADCAST;
+            neighbor_reply(address, address, Macs { src, dst })
+        }
+        IpAddress::Ipv6(from) => {
+            let advert = Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert {
+                flags: NdiscNeighborFlags::OVERRIDE,
+                target_addr: from,
+                lladdr: Some(src.into()),
+            });
+            let dst = EthernetAddress([0x33, 0x33, 0, 0, 0, 1]);
+            let carrier = Carrier {
+                src: address,
+                dst: all_nodes.into(),
+                macs: Some(Macs { src, dst }),
+            };
+            carrier.ip(IpProtocol::Icmpv6, 255, advert.buffer_len(), |bytes| {
+                let mut packet = Icmpv6Packet::new_unchecked(bytes);
+                advert.emit(
+                    &from,
+                    &all_nodes,
+                    &mut packet,
+                    &ChecksumCapabilities::default(),
+                );
+            })
+        }
+    }
+}
+
 /// What goes around a payload.
 struct Carrier {
     src: IpAddress,

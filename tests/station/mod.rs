@@ -14,11 +14,8 @@
 
 use std::collections::BTreeMap;
 
-use smoltcp::phy::{ChecksumCapabilities, Medium};
-use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, Icmpv6Packet, Icmpv6Repr,
-    IpAddress, IpProtocol, IpRepr, Ipv6Address, NdiscNeighborFlags, NdiscRepr,
-};
+use smoltcp::phy::Medium;
+use smoltcp::wire::{EthernetAddress, EthernetFrame, IpAddress};
 use tcp_keepalive::Instant;
 use tcp_keepalive::sim::wire::{self, Kind, Macs, Segment};
 use tcp_keepalive::sim::{Node, Port, Turn};
@@ -52,15 +49,8 @@ impl Station {
     /// Tells everybody its address, by gratuitous ARP or an unsolicited advertisement. It leaves at the
     /// station's next turn.
     pub fn announce(&mut self) {
-        let (address, src) = (self.address, self.mac);
-        let frame = match address {
-            IpAddress::Ipv4(_) => {
-                let dst = EthernetAddress::BROADCAST;
-                wire::neighbor_reply(address, address, Macs { src, dst })
-            }
-            IpAddress::Ipv6(address) => advertisement(address, src),
-        };
-        self.leaving.push(frame);
+        self.leaving
+            .push(wire::announcement(self.address, self.mac));
     }
 
     pub fn send(&mut self, frame: Vec<u8>) {
@@ -112,35 +102,6 @@ impl Station {
         }
         Some(answer)
     }
-}
-
-/// To all nodes, unsolicited, to replace what they know (RFC 4861 7.2.6).
-fn advertisement(address: Ipv6Address, src: EthernetAddress) -> Vec<u8> {
-    let all_nodes = Ipv6Address::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-    let advert = Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert {
-        flags: NdiscNeighborFlags::OVERRIDE,
-        target_addr: address,
-        lladdr: Some(src.into()),
-    });
-    let ip = IpRepr::new(
-        address.into(),
-        all_nodes.into(),
-        IpProtocol::Icmpv6,
-        advert.buffer_len(),
-        255,
-    );
-    let mut frame = vec![0; 14 + ip.buffer_len()];
-    EthernetRepr {
-        src_addr: src,
-        dst_addr: EthernetAddress([0x33, 0x33, 0, 0, 0, 1]),
-        ethertype: EthernetProtocol::Ipv6,
-    }
-    .emit(&mut EthernetFrame::new_unchecked(&mut frame));
-    let checksums = ChecksumCapabilities::default();
-    ip.emit(&mut frame[14..], &checksums);
-    let mut packet = Icmpv6Packet::new_unchecked(&mut frame[14 + ip.header_len()..]);
-    advert.emit(&address, &all_nodes, &mut packet, &checksums);
-    frame
 }
 
 impl Node for Station {

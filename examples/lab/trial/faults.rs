@@ -7,7 +7,7 @@ use smoltcp::iface::SocketHandle;
 use tcp_keepalive::sim::{Host, Id, LinkId, Memory, NodeId, Rng, Room, SimError, World};
 use tcp_keepalive::{Config, Instant};
 
-use super::plan::{coin, draw, secs};
+use super::plan::{Plan, Road, coin, draw, secs};
 
 /// What a host does to itself, none of which may be held against its peers.
 pub(super) fn calm_fault(
@@ -108,14 +108,40 @@ pub(super) fn wild_fault(
     world: &mut World,
     rng: &mut Rng,
     time: RangeInclusive<Instant>,
-    nodes: [NodeId; 2],
+    hosts: [Id<Host>; 2],
     link: LinkId,
-    config: &Config,
+    plan: &Plan,
 ) -> Result<(), SimError> {
+    let (config, road) = (&plan.config, plan.road);
     let (at, end) = time.into_inner();
+    let nodes: [NodeId; 2] = hosts.map(Id::into);
     let node = *rng.pick(&nodes).unwrap_or(&nodes[0]);
+    let [_, server] = hosts;
     let over = at.saturating_add(draw(rng, 1..=1800, secs)).min(end);
-    match rng.below(11) {
+    match rng.below(14) {
+        11 => {
+            let is_announced = coin(rng);
+            // A NAT of the simulation asks for its neighbours once.
+            world.at(at, move |world| match road {
+                Road::Nat(_) => Ok(()),
+                _ => world.change_hardware_addr(server, is_announced),
+            })
+        }
+        12 => {
+            // All that arrives is for another station.
+            world.at(at, move |world| {
+                world[server].hears_others = true;
+                Ok(())
+            })?;
+            world.at(over, move |world| {
+                world[server].hears_others = false;
+                Ok(())
+            })
+        }
+        13 => {
+            let by = draw(rng, 1..=7200, secs);
+            world.at(at, move |world| world.clock_misread(node, by))
+        }
         10 => {
             // Asleep while the peer is asked, and out of reach until then.
             let asks = config.interval() * u32::from(config.count());

@@ -190,7 +190,7 @@ impl<'p> Trial<'p> {
         time: RangeInclusive<Instant>,
     ) -> Result<(), SimError> {
         let at = *time.start();
-        let (device, server, link) = (self.device.into(), self.server.into(), self.link);
+        let (device, link) = (self.device.into(), self.link);
         match self.plan.weather {
             _ if rng.below(8) == 0 => {
                 let host = if coin(rng) { self.device } else { self.server };
@@ -199,7 +199,8 @@ impl<'p> Trial<'p> {
             Weather::Calm => calm_fault(world, rng, at, device, &self.plan.config),
             Weather::Bounded => clock_fault(world, rng, at, device),
             Weather::Wild => {
-                wild_fault(world, rng, time, [device, server], link, &self.plan.config)
+                let hosts = [self.device, self.server];
+                wild_fault(world, rng, time, hosts, link, self.plan)
             }
         }
     }

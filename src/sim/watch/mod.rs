@@ -8,7 +8,7 @@ mod tests;
 use ::smoltcp::iface::{Interface, SocketHandle, SocketSet};
 use ::smoltcp::phy::{ChecksumCapabilities, Medium};
 use ::smoltcp::socket::{AnySocket, tcp};
-use ::smoltcp::wire::IpEndpoint;
+use ::smoltcp::wire::{EthernetAddress, HardwareAddress, IpEndpoint};
 
 use self::account::Account;
 use super::Host;
@@ -76,6 +76,16 @@ impl Watch {
         }
         self.last_now = Some(view.now);
         self.open_accounts(view.sockets);
+        // What is for another station the stack does not see.
+        let ours = (view.medium == Medium::Ethernet).then(|| view.iface.hardware_addr());
+        let is_ours = |bytes: &[u8]| {
+            let Some(HardwareAddress::Ethernet(ours)) = ours else {
+                return true;
+            };
+            let dst = bytes.get(..6).map(EthernetAddress::from_bytes);
+            dst.is_some_and(|dst| dst == ours || !dst.is_unicast())
+        };
+        let received = received.filter(|bytes| is_ours(bytes.as_ref()));
         for segment in segments(view.medium, received) {
             let ends = (endpoint_dst(&segment), endpoint_src(&segment));
             if let Some(account) = self.account_mut(ends) {

@@ -55,12 +55,15 @@ fn note_heard(account: &mut Account, view: &View<'_>) -> Result<bool, Invariant>
     let believed = view.keep_alive.last_heard(account.handle).map(instant_in);
     let mut was_suspect = false;
     if believed != account.believed {
-        was_suspect = account.round.is_suspect && believed.is_some();
-        account.believed = believed;
-        account.round = Round::default();
-        account.has_same_config = true;
-        // K10: after the clock was set back, what lay in the future becomes the present.
+        // K10: after the clock was set back, what lay in the future becomes the present. A suspect
+        // was not heard for that.
         let is_ahead = account.is_timeless && believed.is_some_and(|it| it >= view.now);
+        account.believed = believed;
+        if !is_ahead || !account.round.is_suspect {
+            was_suspect = account.round.is_suspect && believed.is_some();
+            account.round = Round::default();
+            account.has_same_config = true;
+        }
         account.is_timeless = false;
         // Before the handshake is over, nothing follows from it.
         if let Some(believed) = believed.filter(|_| account.was_open && !account.is_new)

@@ -2,10 +2,12 @@
 
 use core::time::Duration;
 
+use ::smoltcp::wire::EthernetAddress;
+
 use super::super::clock::Clock;
 use super::super::node::{Node, NodeId};
 use super::super::trace::{Fate, Happening, Lost};
-use super::super::{Frame, Port, Room, SimError};
+use super::super::{Frame, Host, Id, Port, Room, SimError};
 use super::World;
 use super::slot::Power;
 use crate::Instant;
@@ -189,6 +191,59 @@ impl World {
         set(&mut slot.clock, now);
         slot.is_touched = true;
         self.note(Some(id), None, what);
+        Ok(())
+    }
+
+    /// One reading of the node's clock is too high by so much: it has a turn at that time, and at once
+    /// another one at the right time. No effect on a node that is switched off or sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchNode`], and as for [`run_until`](Self::run_until).
+    pub fn clock_misread(&mut self, node: impl Into<NodeId>, by: Duration) -> Result<(), SimError> {
+        let id = node.into();
+        if self.slot(id)?.power != Power::On {
+            return Ok(());
+        }
+        let clock = self.clock(id)?;
+        let what = Happening::ClockJumped(by);
+        self.set_clock(id, what, |clock, now| clock.jump(now, by))?;
+        self.turn(id)?;
+        let what = Happening::ClockSteppedBack(by);
+        self.set_clock(id, what, |shown, _| *shown = clock)?;
+        self.turn(id)
+    }
+
+    /// The host has another hardware address from now on, which nobody else has: see
+    /// [`Host::change_hardware_addr`].
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchNode`].
+    pub fn change_hardware_addr(
+        &mut self,
+        host: Id<Host>,
+        is_announced: bool,
+    ) -> Result<(), SimError> {
+        let id = host.into();
+        self.slot_mut(id)?.is_touched = true;
+        let host = self.get_mut(host).ok_or(SimError::NoSuchNode)?;
+        let Some(EthernetAddress([first, count, rest @ ..])) = host.hardware_addr() else {
+            return Ok(());
+        };
+        let [a, b, c, d] = rest;
+        let mac = EthernetAddress([first, count.wrapping_add(1), a, b, c, d]);
+        host.change_hardware_addr(mac, is_announced);
+        let how = if is_announced {
+            "announced"
+        } else {
+            "not announced"
+        };
+        self.note(
+            Some(id),
+            None,
+            Happening::Text(format!("is at {mac} now, {how}")),
+        );
         Ok(())
     }
 
