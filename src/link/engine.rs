@@ -799,6 +799,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Whether more than time has made something due.
+    #[cfg(feature = "smoltcp")]
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
         self.work > Work::Retry

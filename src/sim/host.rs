@@ -336,9 +336,10 @@ impl Host {
     /// Its hardware address; `None` without an Ethernet.
     #[must_use]
     pub const fn hardware_addr(&self) -> Option<EthernetAddress> {
-        match self.settings.hardware {
-            HardwareAddress::Ethernet(mac) => Some(mac),
-            _ => None,
+        if let HardwareAddress::Ethernet(mac) = self.settings.hardware {
+            Some(mac)
+        } else {
+            None
         }
     }
 
