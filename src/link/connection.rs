@@ -139,13 +139,20 @@ pub(super) struct Connection<const W: usize> {
 }
 
 impl<const W: usize> Seen<W> {
+    /// Nothing but zeros.
+    pub(super) const NONE: Self = Self {
+        tuple: Tuple::NONE,
+        flow: Flow::new(0, 0),
+        hardware: [0; 6],
+        hop_limit: 0,
+        phase: Phase::Free,
+    };
+
     pub(super) const fn new(tuple: Tuple<W>) -> Self {
         Self {
             tuple,
-            flow: Flow::new(0, 0),
-            hardware: [0; 6],
-            hop_limit: 0,
             phase: Phase::Opening,
+            ..Self::NONE
         }
     }
 
@@ -237,10 +244,7 @@ impl<const W: usize> Seen<W> {
 
 impl<const W: usize> Connection<W> {
     pub(super) const FREE: Self = Self {
-        seen: Seen {
-            phase: Phase::Free,
-            ..Seen::new(Tuple::NONE)
-        },
+        seen: Seen::NONE,
         machine: KeepAlive::WITHOUT_CONFIG,
     };
 

@@ -2,9 +2,9 @@
 
 use super::connection::{CloseReason, Connection, Ending, Kind, Phase, Seen};
 use super::frame::{
-    Address, Checksum, Checksums, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4,
-    ETHERTYPE_IPV6, Framing, HardwareAddr, MAX_FRAME_LEN, Medium, PROTOCOL_ICMPV4, PROTOCOL_ICMPV6,
-    Plain, Tuple, Verified,
+    Address, Buffer, Checksum, Checksums, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP,
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Framing, HardwareAddr, MAX_FRAME_LEN, Medium, PROTOCOL_ICMPV4,
+    PROTOCOL_ICMPV6, Plain, Tuple, Verified,
 };
 use super::neighbor::{Announcement, Hops, asked_in_arp, asked_in_icmpv6, is_ndp};
 use crate::keep_alive::RETRY_MICROS;
@@ -13,8 +13,8 @@ use crate::{Config, Event, Instant, KeepAlive, ProbePayload, Received, Segment, 
 /// A SYN on an established connection is answered at most this often (K19; RFC 5961 7).
 const STRANGER_MICROS: u64 = 1_000_000;
 
-/// As many connections can be opened between two calls of [`Link::follow`]; of any more, the stack is
-/// asked for the numbers.
+/// As many connections can be opened between two calls of [`Link::follow`] before a probe of one of
+/// them needs the stack: see [`Link::needs_numbers`].
 const OPENINGS: usize = 4;
 
 /// A connection's place in a [`Link`].
@@ -71,9 +71,8 @@ pub struct Link<const N: usize, const W: usize = 4> {
     hops: Hops<W>,
     /// What was seen of connections that were opened lately and have no place yet.
     openings: [Seen<W>; OPENINGS],
-    /// Which of them is the last one that was seen, and the last one that was new.
+    /// Which of them was opened last.
     last_opening: usize,
-    newest_opening: usize,
     /// Where frames of ours come from; zero until the stack has sent one.
     hardware: HardwareAddr,
     framing: Framing,
@@ -89,10 +88,10 @@ pub struct Link<const N: usize, const W: usize = 4> {
     last_found: usize,
     /// Whose frame was handed out last.
     sending: Sending,
+    /// The connection whose numbers the stack has just told: see [`Link::replace_keep_alive`].
+    told: Option<usize>,
     strangers: Strangers,
     stranger_after: Instant,
-    /// The stack has told the numbers of a connection.
-    is_told: bool,
     has_events: bool,
 }
 
@@ -130,12 +129,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Self {
                 connections: [const { Connection::FREE }; N],
                 hops: Hops::new(),
-                openings: [Seen {
-                    phase: Phase::Free,
-                    ..Seen::new(Tuple::NONE)
-                }; OPENINGS],
+                openings: [const { Seen::NONE }; OPENINGS],
                 last_opening: 0,
-                newest_opening: 0,
                 hardware: [0; 6],
                 framing: Framing {
                     medium: Medium::Ethernet,
@@ -146,13 +141,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 },
                 plain: Verified::All,
                 work: Work::Nothing,
-                wake_at: Instant::MAX,
+                wake_at: Instant::ZERO,
                 now: Instant::ZERO,
                 last_found: 0,
                 sending: Sending::Nothing,
+                told: None,
                 strangers: Strangers::None,
                 stranger_after: Instant::ZERO,
-                is_told: false,
                 has_events: false,
             }
         }
@@ -188,14 +183,15 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let mut seen = connection.seen;
         *connection = Connection::FREE;
         if is_open {
-            // It may be given a place again.
+            // It may be given a place again, but it is not being opened.
             seen.phase = Phase::Opening;
-            let next = self.next_opening();
-            if let Some(noted) = self.openings.get_mut(next) {
-                *noted = seen;
-            }
+            let last_opening = self.last_opening;
+            self.note_opening(seen);
+            self.last_opening = last_opening;
         }
-        self.plan(self.now);
+        if self.work == Work::Nothing {
+            self.plan();
+        }
     }
 
     /// Replaces the configuration of `id`, at once (K8). An equal one changes nothing.
@@ -270,7 +266,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Socket::Opening(tuple) => (tuple, false),
             Socket::Open(tuple) => (tuple, true),
         };
-        let noted = self.noted(tuple);
+        let is_noted = self.noted(tuple).is_some();
         let Some(Connection { seen, .. }) = self.connections.get_mut(id.0) else {
             return false;
         };
@@ -279,10 +275,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if is_same {
             is_same = match seen.phase {
                 // Opened anew without a word: the last SYN is that of the handshake that succeeds.
-                Phase::Opening => !is_open || noted.is_none(),
+                Phase::Opening => !is_open || !is_noted,
                 // Of another connection, the SYN would have been noted.
-                Phase::Open | Phase::Moved => is_open || noted.is_none(),
-                _ => is_open && noted.is_none(),
+                Phase::Open | Phase::Moved => is_open || !is_noted,
+                _ => is_open && !is_noted,
             };
         }
         match seen.phase {
@@ -336,8 +332,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[cold]
     #[inline(never)]
     fn bind(&mut self, id: Id, tuple: &Tuple<W>, is_open: bool, buffers: u32) -> bool {
-        let noted = self.noted(tuple).and_then(|at| self.openings.get(at));
-        let mut begun = noted.copied();
+        let noted = self.noted(tuple).map(|noted| *noted);
+        let is_noted = noted.is_some();
+        let mut begun = noted.unwrap_or(Seen::new(*tuple));
         // smoltcp lets a listener take a SYN that another socket has taken already. The handshake
         // shows whose the segments are; until then they are the first one's.
         let other = self
@@ -347,14 +344,16 @@ impl<const N: usize, const W: usize> Link<N, W> {
             if seen.phase != Phase::Opening || !is_open {
                 return false;
             }
-            begun = begun.or(Some(*seen));
+            if !is_noted {
+                begun = *seen;
+            }
             seen.phase = Phase::Unbound;
         }
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return false;
         };
         machine.reset();
-        *seen = begun.unwrap_or(Seen::new(*tuple));
+        *seen = begun;
         if buffers != 0 {
             seen.flow.set_buffers(buffers);
         }
@@ -362,28 +361,30 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Forgets what was noted of a connection: it is not of a next one with the same ends.
-    #[inline(never)]
     fn forget(&mut self, tuple: &Tuple<W>) {
-        if let Some(noted) = self.noted(tuple).and_then(|at| self.openings.get_mut(at)) {
+        if let Some(noted) = self.noted(tuple) {
             noted.tuple = Tuple::NONE;
         }
     }
 
-    /// Makes room for the next one: the oldest goes.
-    fn next_opening(&mut self) -> usize {
-        self.newest_opening = self.newest_opening.wrapping_add(1) % OPENINGS;
-        self.newest_opening
+    fn noted(&mut self, tuple: &Tuple<W>) -> Option<&mut Seen<W>> {
+        find_noted(&mut self.openings, tuple)
     }
 
-    /// Where a connection that was opened lately, and has no place, is noted.
+    /// Takes note of a connection that has no place: the oldest one goes.
     #[inline(never)]
-    fn noted(&self, tuple: &Tuple<W>) -> Option<usize> {
-        self.openings.iter().position(|noted| noted.tuple == *tuple)
+    fn note_opening(&mut self, seen: Seen<W>) {
+        self.forget(&seen.tuple);
+        self.last_opening = self.last_opening.wrapping_add(1) % OPENINGS;
+        if let Some(place) = self.openings.get_mut(self.last_opening) {
+            *place = seen;
+        }
     }
 
     /// Returns whether a probe of `id` is due whose numbers are not known: the link has seen no segment
     /// of ours since the connection was opened, and more than four others were opened since. Have the
-    /// stack write a keep-alive of its own then, and see [`take_told`](Self::take_told).
+    /// stack write a keep-alive of its own then, which tells the numbers, and put the probe in its
+    /// place: see [`replace_keep_alive`](Self::replace_keep_alive).
     #[must_use]
     pub fn needs_numbers(&self, now: Instant, id: Id) -> bool {
         self.connection(id)
@@ -393,11 +394,34 @@ impl<const N: usize, const W: usize> Link<N, W> {
             })
     }
 
-    /// Returns whether the stack has told numbers that were not known, by a segment without data, since
-    /// this was called last. If it was asked to (see [`needs_numbers`](Self::needs_numbers)), that
-    /// segment need not leave: a probe will, and says the same.
-    pub const fn take_told(&mut self) -> bool {
-        core::mem::replace(&mut self.is_told, false)
+    /// Writes a probe over the frame that [`handle_sent`](Self::handle_sent) was shown last, if that is
+    /// the keep-alive by which the stack told its numbers: see [`needs_numbers`](Self::needs_numbers).
+    /// The probe is no longer than that keep-alive. It has to leave.
+    #[inline]
+    pub fn replace_keep_alive(&mut self, frame: &mut [u8]) {
+        if let Some(index) = self.told.take() {
+            self.write_over(index, frame);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_over(&mut self, index: usize, frame: &mut [u8]) {
+        let Some(Connection { seen, machine }) = self.connections.get(index) else {
+            return;
+        };
+        let mut out = [0; MAX_FRAME_LEN];
+        let (framing, ours, payload) = (self.framing, self.hardware, machine.payload());
+        if seen
+            .write(&mut out, framing, ours, Kind::Probe, payload)
+            .is_some()
+        {
+            for (to, from) in frame.iter_mut().zip(&out) {
+                *to = *from;
+            }
+            self.sending = Sending::Of(index);
+            self.handle_transmitted(self.now);
+        }
     }
 
     /// Returns the four-tuple of a connection that the stack is opening and that no [`Id`] has. Poll
@@ -559,72 +583,56 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     fn handle_received_segment(&mut self, tuple: &Tuple<W>, segment: &Segment) {
         let index = self.search(tuple);
-        let place = index.and_then(|index| self.connections.get_mut(index));
-        let Some(Connection { seen, machine }) = place else {
+        let (seen, machine) = match index.and_then(|at| self.connections.get_mut(at)) {
+            Some(Connection { seen, machine }) => (seen, Some(machine)),
+            None => match find_noted(&mut self.openings, tuple) {
+                Some(seen) => (seen, None),
+                None => return,
+            },
+        };
+        let is_heard = seen.flow.handle_received(segment) != Received::Ignored;
+        let Some(machine) = machine else {
             // It may be given a place later.
             if segment.rst {
-                self.forget(tuple);
-            } else if let Some(noted) = self.noted(tuple).and_then(|at| self.openings.get_mut(at)) {
-                noted.flow.handle_received(segment);
+                seen.tuple = Tuple::NONE;
             }
             return;
         };
-        let received = seen.flow.handle_received(segment);
-        if received == Received::Ignored {
-            return self.handle_unacceptable(index, segment);
-        }
-        let is_new = received == Received::HeardNewAck;
-        let mut is_ending = segment.fin || is_new && seen.flow.is_closing();
         match seen.phase {
-            Phase::Opening => {
-                seen.open(machine, self.now, true);
-                is_ending = true;
-            }
-            Phase::Open if machine.is_armed() => machine.handle_segment(self.now),
-            Phase::Open | Phase::Moved => {
+            Phase::Open if is_heard && machine.is_armed() => machine.handle_segment(self.now),
+            Phase::Open | Phase::Moved if is_heard => {
                 seen.phase = Phase::Open;
                 machine.handle_segment(self.now);
                 self.has_events = true;
                 self.wake_at = machine.wake_at().min(self.wake_at);
             }
-            _ => return,
-        }
-        if is_ending {
-            self.note_change();
-        }
-    }
-
-    /// Handles a segment that is no sign of life.
-    #[cold]
-    #[inline(never)]
-    fn handle_unacceptable(&mut self, index: Option<usize>, segment: &Segment) {
-        let Some(Connection { seen, .. }) = index.and_then(|at| self.connections.get_mut(at))
-        else {
-            return;
-        };
-        if segment.rst {
-            if !seen.flow.is_reset(segment) {
-                return;
+            Phase::Opening if is_heard => {
+                seen.open(machine, self.now, true);
+                return self.note_change();
             }
-            seen.phase = Phase::ResetReceived;
-        } else if matches!(seen.phase, Phase::Open | Phase::Moved) {
+            _ if segment.rst && seen.flow.is_reset(segment) => {
+                seen.phase = Phase::ResetReceived;
+                return self.note_change();
+            }
+            // It may be the end of a handshake whose beginning was not seen.
+            Phase::Opening if !segment.rst => return self.note_change(),
             // K19: a peer that lost its power and comes back from the same port sends a SYN. Without
             // numbers there is nothing to ask with.
-            if segment.syn
-                && segment.ack.is_none()
-                && seen.flow.is_known()
-                && self.now >= self.stranger_after
+            Phase::Open | Phase::Moved
+                if segment.syn
+                    && segment.ack.is_none()
+                    && seen.flow.is_known()
+                    && self.now >= self.stranger_after =>
             {
                 seen.flow.set_stranger(true);
                 self.strangers = Strangers::Heard;
-                self.note(Work::Serve);
+                return self.note(Work::Serve);
             }
-            return;
-        } else if seen.phase != Phase::Opening {
-            return;
+            _ => return,
         }
-        // The end, or it may be the end of a handshake whose beginning was not seen.
-        self.note_change();
+        if segment.fin || seen.flow.is_closing() {
+            self.note_change();
+        }
     }
 
     /// Handles a segment of ours.
@@ -653,27 +661,18 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let (seen, machine) = if let Some(Connection { seen, machine }) = place {
             (seen, Some(machine))
         } else {
-            // It may be given a place later: of those opened lately, the numbers are kept.
-            let mut noted = self.noted(tuple);
+            // It may be given a place later.
             if segment.syn {
-                self.last_opening = noted.unwrap_or_else(|| self.next_opening());
-                noted = Some(self.last_opening);
+                self.note_opening(Seen::new(*tuple));
                 self.work = Work::Follow;
             }
-            let Some(noted) = noted.and_then(|at| self.openings.get_mut(at)) else {
-                // One that was given up without its numbers has nothing more to say.
-                self.is_told |= self.connections.iter().any(|Connection { seen, .. }| {
-                    seen.tuple == *tuple && seen.phase == Phase::Dead && !seen.flow.is_known()
-                });
+            let Some(seen) = find_noted(&mut self.openings, tuple) else {
                 return;
             };
-            if segment.syn {
-                *noted = Seen::new(*tuple);
-            }
             if segment.rst {
-                noted.tuple = Tuple::NONE;
+                seen.tuple = Tuple::NONE;
             }
-            (noted, None)
+            (seen, None)
         };
         let was_known = seen.flow.is_known();
         let asks = seen.flow.handle_sent(segment);
@@ -699,8 +698,11 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Phase::Opening if !was_known && seen.flow.is_known() => {
                 seen.open(machine, self.now, true);
             }
-            // It was asked for the numbers: see `needs_numbers`.
-            Phase::Open if !was_known && segment.len <= 1 => self.is_told = true,
+            // It is the stack's keep-alive: see `needs_numbers`.
+            Phase::Open if !was_known && machine.is_wanting() && segment.len == 1 => {
+                seen.flow.handle_quiet();
+                self.told = index;
+            }
             Phase::Open if asks => machine.handle_sent(self.now),
             _ => {}
         }
@@ -829,30 +831,14 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if self.work != Work::Follow {
             self.work = Work::Nothing;
         }
-        self.plan(now);
-    }
-
-    /// Finds out when something falls due.
-    #[inline(never)]
-    fn plan(&mut self, now: Instant) {
-        let mut wake_at = Instant::MAX;
-        for Connection { seen, machine } in &self.connections {
-            if matches!(seen.phase, Phase::Open | Phase::Moved) {
-                // What is wanted is offered now, and again after this long.
-                let due = if machine.is_wanting() {
-                    now.plus_micros(RETRY_MICROS)
-                } else {
-                    machine.wake_at()
-                };
-                wake_at = due.min(wake_at);
-            }
-        }
-        self.wake_at = wake_at;
     }
 
     /// Writes the next frame for the wire into `out` and returns its length: the RST of a verdict, a
     /// probe, a question for a neighbour. Call [`handle_transmitted`](Self::handle_transmitted) if
     /// the device took it, and [`handle_blocked`](Self::handle_blocked) if not.
+    ///
+    /// Poll it until it is `None`, or blocked: only then does [`poll_timeout`](Self::poll_timeout)
+    /// know what is next.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8; MAX_FRAME_LEN]) -> Option<usize> {
         // First, because the next probe may need its place.
         let ours = self.hardware;
@@ -863,32 +849,49 @@ impl<const N: usize, const W: usize> Link<N, W> {
             self.sending = Sending::OfHop;
             return len;
         }
+        let len = self.offer(now, Some(out));
+        if len.is_none() && self.strangers == Strangers::Heard {
+            self.strangers = Strangers::Unanswered;
+            self.note(Work::Serve);
+        }
+        len
+    }
+
+    /// Offers what is due, and finds out when something else is. Without `out` there is no room.
+    #[inline(never)]
+    fn offer(&mut self, now: Instant, mut out: Option<&mut Buffer>) -> Option<usize> {
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
             let kind = match seen.phase {
-                Phase::GivenUp | Phase::StackTold => Kind::Reset,
-                Phase::Moved => Kind::Probe,
+                Phase::GivenUp | Phase::StackTold => Some(Kind::Reset),
+                Phase::Moved => Some(Kind::Probe),
                 Phase::Open if machine.is_wanting() && machine.offer(now, seen.flow.is_busy()) => {
-                    Kind::Probe
+                    Some(Kind::Probe)
                 }
                 Phase::Open
                     if seen.flow.has_stranger() && self.strangers == Strangers::Unanswered =>
                 {
-                    Kind::Challenge
+                    Some(Kind::Challenge)
                 }
-                _ => continue,
+                _ => None,
             };
             // Without numbers there is nothing to send, and a probe that was offered did not leave.
-            let len = seen.write(out, self.framing, ours, kind, machine.payload());
-            if len.is_some() {
+            if let (Some(kind), Some(out)) = (kind, out.as_deref_mut())
+                && let Some(len) =
+                    seen.write(out, self.framing, self.hardware, kind, machine.payload())
+            {
                 self.sending = Sending::Of(index);
-                return len;
+                return Some(len);
             }
         }
-        if self.strangers == Strangers::Heard {
-            self.strangers = Strangers::Unanswered;
-            self.note(Work::Serve);
-        }
+        self.plan();
         None
+    }
+
+    /// Finds out when something is due.
+    #[inline(never)]
+    fn plan(&mut self) {
+        let moments = self.connections.iter().map(|c| c.machine.wake_at());
+        self.wake_at = moments.fold(Instant::MAX, Instant::min);
     }
 
     /// Records that the device took the frame that [`poll_transmit`](Self::poll_transmit) wrote last
@@ -913,7 +916,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
             _ if machine.is_wanting() => {
                 debug!("keep-alive {}: probe sent", index);
                 machine.handle_probe_sent(now);
-                self.wake_at = machine.wake_at().min(self.wake_at);
                 // K17: the first probe of the round went unanswered.
                 if machine.unanswered() > 1 && self.framing.is_ethernet() {
                     self.hops.ask_for(now, index, &mut self.connections);
@@ -928,13 +930,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Records that the device has no room: what waits has been offered, and did not leave (K4).
     pub fn handle_blocked(&mut self, now: Instant) {
+        self.offer(now, None);
         self.note(Work::Retry);
         self.wake_at = now.plus_micros(RETRY_MICROS).min(self.wake_at);
-        for Connection { seen, machine } in &mut self.connections {
-            if seen.phase == Phase::Open {
-                machine.offer(now, seen.flow.is_busy());
-            }
-        }
     }
 
     /// Writes the next frame for the stack into `out` and returns its length: the RST that closes
@@ -1093,6 +1091,15 @@ impl<const N: usize, const W: usize> Link<N, W> {
             .get(id.0)
             .filter(|connection| connection.seen.phase != Phase::Free)
     }
+}
+
+/// What was noted of a connection that was opened lately and has no place.
+#[inline(never)]
+fn find_noted<'o, const W: usize>(
+    openings: &'o mut [Seen<W>; OPENINGS],
+    tuple: &Tuple<W>,
+) -> Option<&'o mut Seen<W>> {
+    openings.iter_mut().find(|noted| noted.tuple == *tuple)
 }
 
 impl<const N: usize, const W: usize> Default for Link<N, W> {

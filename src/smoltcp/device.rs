@@ -28,8 +28,6 @@ pub(super) enum Progress {
 struct Shared<'s, const N: usize> {
     /// A look at the set takes it, and puts it back.
     set: Cell<Option<&'s mut KeepAliveSet<N>>>,
-    /// A socket was asked for its numbers: the segment that tells them must not leave.
-    is_asking: bool,
     /// The device has nothing more to receive, and something is due.
     is_serving: bool,
     /// The length of a frame of ours on its way to the stack.
@@ -50,7 +48,6 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
         Self {
             inner,
             shared: Shared {
-                is_asking: set.is_asking,
                 set: Cell::new(Some(set)),
                 is_serving: false,
                 len: 0,
@@ -90,7 +87,6 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
         self.serve(timestamp);
         let Shared {
             set,
-            is_asking: _,
             is_serving,
             len,
         } = &mut self.shared;
@@ -112,30 +108,6 @@ impl<const N: usize> Shared<'_, N> {
         if let Some(set) = self.set.take() {
             look(set);
             self.set.set(Some(set));
-        }
-    }
-
-    /// Sends what the stack wrote, unless it answers a frame of ours or only tells its numbers.
-    #[cold]
-    #[inline(never)]
-    fn pass_on<T: phy::TxToken>(&self, token: Option<T>, frame: &[u8]) {
-        let Some(token) = token else {
-            return;
-        };
-        let mut is_told = false;
-        self.with(|set| {
-            set.link.handle_frame(frame, false);
-            is_told = set.link.take_told();
-            if !is_told {
-                set.progress = Progress::Sent;
-            }
-        });
-        if !is_told {
-            token.consume(frame.len(), |out| {
-                for (to, from) in out.iter_mut().zip(frame) {
-                    *to = *from;
-                }
-            });
         }
     }
 }
@@ -276,23 +248,20 @@ impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
     #[inline]
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let Self { inner, shared } = self;
-        match inner {
-            Some(inner) if !shared.is_asking || len > ANSWER_LEN => inner.consume(len, |frame| {
-                let result = write(frame, f);
-                shared.with(|set| {
-                    set.progress = Progress::Sent;
-                    set.link.handle_frame(frame, false);
-                });
-                result
-            }),
-            inner => {
-                let mut answer = [0; ANSWER_LEN];
-                let (frame, _) = answer.split_at_mut(len.min(ANSWER_LEN));
-                let result = write(frame, f);
-                shared.pass_on(inner, frame);
-                result
-            }
-        }
+        let Some(inner) = inner else {
+            let mut answer = [0; ANSWER_LEN];
+            let (frame, _) = answer.split_at_mut(len.min(ANSWER_LEN));
+            return write(frame, f);
+        };
+        inner.consume(len, |frame| {
+            let result = write(frame, f);
+            shared.with(|set| {
+                set.progress = Progress::Sent;
+                set.link.handle_frame(frame, false);
+                set.link.replace_keep_alive(frame);
+            });
+            result
+        })
     }
 
     fn set_meta(&mut self, meta: PacketMeta) {

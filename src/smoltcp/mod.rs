@@ -94,8 +94,6 @@ pub struct KeepAliveSet<const N: usize> {
     link: Link<N, WORDS>,
     /// Whose connections they are.
     handles: Vec<SocketHandle, N>,
-    /// A socket was asked for its numbers and has not told them.
-    is_asking: bool,
     /// A frame of ours, on its way out or to the stack.
     frame: [u8; MAX_FRAME_LEN],
     progress: Progress,
@@ -147,7 +145,6 @@ impl<const N: usize> KeepAliveSet<N> {
             Self {
                 link: Link::new(),
                 handles: Vec::new(),
-                is_asking: false,
                 frame: [0; MAX_FRAME_LEN],
                 progress: Progress::None,
                 device: Known::Nothing,
@@ -395,7 +392,6 @@ impl<const N: usize> KeepAliveSet<N> {
     fn follow(&mut self, now: Instant, iface: &Interface, sockets: &mut SocketSet<'_>) -> bool {
         let addresses = fold(iface);
         let is_changed = self.link.take_change() || addresses != self.addresses;
-        self.is_asking = false;
         self.addresses = addresses;
         let is_ours = |address| {
             let mut addresses = iface.ip_addrs().iter();
@@ -436,8 +432,7 @@ impl<const N: usize> KeepAliveSet<N> {
                 socket.abort();
                 has_closed = true;
             } else if self.link.needs_numbers(now, id) {
-                // It writes one keep-alive, whose numbers are the socket's, and goes on as it was.
-                self.is_asking = true;
+                // It writes one keep-alive, in whose place our probe leaves, and goes on as it was.
                 let own = socket.keep_alive();
                 socket.set_keep_alive(own.or(Some(time::Duration::ZERO)));
                 if own.is_none() {
