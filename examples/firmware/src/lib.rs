@@ -9,6 +9,7 @@
 //! | [`report`] | what there is to say about it |
 //! | [`nic`] | what a loop needs of a network device to sleep |
 //! | [`task`] | the loop for embassy; the one without is `src/bin/polled.rs` |
+//! | `net` | the same client and servers as tasks on embassy-net; with feature `board` |
 //! | `board` | mps2-an385: clock, console, Ethernet; with feature `board` |
 
 #![no_std]
@@ -17,6 +18,8 @@
 pub mod board;
 pub mod client;
 pub mod host;
+#[cfg(feature = "board")]
+pub mod net;
 pub mod nic;
 pub mod report;
 pub mod server;

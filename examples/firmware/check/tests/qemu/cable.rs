@@ -1,6 +1,7 @@
 //! No cable, no peer, a cable that is pulled: the firmware goes on, and says so.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use crate::machine::{Cable, Machine};
 use crate::peer;
 use crate::{AT_ONCE, DETECTION, Files, IDLE, LATE, PATIENCE};
 
-pub(crate) fn is_out_at_first_and_pulled_later(files: &Files, checks: &mut Checks) {
+pub(crate) fn is_out_at_first_and_pulled_later(image: &Path, files: &Files, checks: &mut Checks) {
     let host = peer::unaddressed();
     host.enter(|| {
-        let mut machine = Machine::boot(&host, &files.polled, files, Cable::Out);
+        let mut machine = Machine::boot(&host, image, files, Cable::Out);
         // What failed has been noted.
         let _ = run(&host, &mut machine, checks);
         checks.add_log(machine.log());

@@ -108,12 +108,23 @@ impl Machine {
         words: &[&str],
         limit: Duration,
     ) -> Result<Line, String> {
+        let found = self.line_and_mark(mark, words, limit);
+        found.map(|(_, line)| line)
+    }
+
+    /// The same, and the mark behind that line.
+    pub(crate) fn line_and_mark(
+        &mut self,
+        mark: usize,
+        words: &[&str],
+        limit: Duration,
+    ) -> Result<(usize, Line), String> {
         let deadline = Instant::now() + limit;
         let mut next = mark;
         loop {
             let new = self.log.get(next..).unwrap_or_default();
-            if let Some(line) = new.iter().find(|line| line.has(words)) {
-                return Ok(line.clone());
+            if let Some(index) = new.iter().position(|line| line.has(words)) {
+                return Ok((next + index + 1, new[index].clone()));
             }
             next = self.log.len();
             let left = deadline.saturating_duration_since(Instant::now());

@@ -4,7 +4,7 @@
 //! end of it, and a capture in between. They run side by side, in real time, and print a line for
 //! each thing that was checked. `scripts/firmware` builds what this needs, and runs it with
 //!
-//! qemu <image that polls> <image with embassy> <defmt-print>
+//! qemu <image that polls> <image with embassy> <image on embassy-net> <defmt-print>
 
 #![expect(clippy::disallowed_methods, reason = "this runs in real time")]
 
@@ -50,31 +50,46 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Files {
     polled: PathBuf,
     embassy: PathBuf,
+    embassy_net: PathBuf,
     defmt_print: PathBuf,
 }
 
 type Scenario = fn(&Files, &mut Checks);
 
-const SCENARIOS: [(&str, Scenario); 4] = [
+const SCENARIOS: [(&str, Scenario); 7] = [
     ("client", |files, checks| {
         client::lives_and_is_cut_off(&files.polled, files, checks);
     }),
-    ("servers", servers::all_are_lost_at_once),
-    ("cable", cable::is_out_at_first_and_pulled_later),
+    ("servers", |files, checks| {
+        servers::all_are_lost_at_once(&files.polled, files, checks);
+    }),
+    ("cable", |files, checks| {
+        cable::is_out_at_first_and_pulled_later(&files.polled, files, checks);
+    }),
     ("embassy", |files, checks| {
         client::lives_and_is_cut_off(&files.embassy, files, checks);
+    }),
+    ("embassy-net client", |files, checks| {
+        client::lives_and_is_cut_off(&files.embassy_net, files, checks);
+    }),
+    ("embassy-net servers", |files, checks| {
+        servers::all_are_lost_at_once(&files.embassy_net, files, checks);
+    }),
+    ("embassy-net cable", |files, checks| {
+        cable::is_out_at_first_and_pulled_later(&files.embassy_net, files, checks);
     }),
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).map(PathBuf::from).collect();
-    let Ok([polled, embassy, defmt_print]) = <[_; 3]>::try_from(arguments) else {
-        eprintln!("two images and defmt-print are to be given: see scripts/firmware");
+    let Ok([polled, embassy, embassy_net, defmt_print]) = <[_; 4]>::try_from(arguments) else {
+        eprintln!("three images and defmt-print are to be given: see scripts/firmware");
         return ExitCode::FAILURE;
     };
     let files = Files {
         polled,
         embassy,
+        embassy_net,
         defmt_print,
     };
     if !lab::is_ready(&["nft", "dumpcap", "tshark", "qemu-system-arm"]) {

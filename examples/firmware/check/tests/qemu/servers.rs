@@ -1,7 +1,9 @@
 //! The firmware's pool of servers: all of its clients are lost at the same time, and it serves four
 //! others. Meanwhile its own client finds nobody who listens.
 
+use std::collections::BTreeSet;
 use std::net::TcpStream;
+use std::path::Path;
 use std::thread;
 use std::time::SystemTime;
 
@@ -17,12 +19,12 @@ const SERVERS: usize = 4;
 /// The port of the firmware's end.
 const PORT: u16 = 7;
 
-pub(crate) fn all_are_lost_at_once(files: &Files, checks: &mut Checks) {
+pub(crate) fn all_are_lost_at_once(image: &Path, files: &Files, checks: &mut Checks) {
     let host = peer::unaddressed();
     host.enter(|| {
         peer::give_address(&host);
         let capture = Capture::start(&host, &[TAP]);
-        let mut machine = Machine::boot(&host, &files.polled, files, Cable::In);
+        let mut machine = Machine::boot(&host, image, files, Cable::In);
         let result = run(&host, &mut machine, checks);
         let captured = capture.finish();
         checks.add_log(machine.log());
@@ -84,13 +86,18 @@ fn four_clients() -> Result<[TcpStream; SERVERS], String> {
         .map_err(|clients: Vec<_>| format!("there are {}", clients.len()))
 }
 
-/// Once each of the servers has probed its client, nothing is under way.
+/// Once each of the servers has probed its client, nothing is under way. A line has the number of the
+/// connection; that of the client is not connected.
 fn each_is_probed(machine: &mut Machine) -> Result<(), String> {
-    // The handle of the client's socket is 0.
-    (1..=SERVERS).try_for_each(|handle| {
-        let words = format!("keep-alive {handle}: probe sent");
-        machine.line(0, &[&words], PATIENCE).map(|_| ())
-    })
+    let mut mark = 0;
+    let mut probed = BTreeSet::new();
+    while probed.len() < SERVERS {
+        let (next, line) = machine.line_and_mark(mark, &["keep-alive", "probe sent"], PATIENCE)?;
+        mark = next;
+        let (_, number) = line.text.rsplit_once("keep-alive ").unwrap_or_default();
+        probed.insert(number.to_owned());
+    }
+    Ok(())
 }
 
 /// When each of the servers, by number, had a line with `words`.

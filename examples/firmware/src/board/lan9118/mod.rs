@@ -10,6 +10,7 @@
     reason = "lengths of frames fit into any type"
 )]
 
+mod embassy;
 mod mac;
 mod registers;
 
@@ -212,6 +213,33 @@ impl Lan9118 {
         is_ready
     }
 
+    /// Takes the next good frame if its answer could leave, and tells how long it is.
+    fn take_answerable(&mut self) -> Option<usize> {
+        if self.make_ready_to_transmit() {
+            self.take_frame()
+        } else {
+            None
+        }
+    }
+
+    /// The frame of this length that was taken, and room for its answer.
+    fn tokens(&mut self, len: usize) -> (RxToken<'_>, TxToken<'_>) {
+        let (frame, _) = self.received.split_at_mut(len);
+        let answer = TxToken {
+            registers: &self.registers,
+            buffer: &mut self.to_send,
+        };
+        (RxToken { frame }, answer)
+    }
+
+    /// Room for a frame, which there is.
+    fn room(&mut self) -> TxToken<'_> {
+        TxToken {
+            registers: &self.registers,
+            buffer: &mut self.to_send,
+        }
+    }
+
     /// Copies the next good frame into the buffer, and tells how long it is.
     fn take_frame(&mut self) -> Option<usize> {
         while self.has_received() {
@@ -252,25 +280,12 @@ impl Device for Lan9118 {
     type TxToken<'a> = TxToken<'a>;
 
     fn receive(&mut self, _: Instant) -> Option<(RxToken<'_>, TxToken<'_>)> {
-        if !self.make_ready_to_transmit() {
-            return None;
-        }
-        let len = self.take_frame()?;
-        let frame = RxToken {
-            frame: &self.received[..len],
-        };
-        let answer = TxToken {
-            registers: &self.registers,
-            buffer: &mut self.to_send,
-        };
-        Some((frame, answer))
+        let len = self.take_answerable()?;
+        Some(self.tokens(len))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<TxToken<'_>> {
-        self.make_ready_to_transmit().then_some(TxToken {
-            registers: &self.registers,
-            buffer: &mut self.to_send,
-        })
+        self.make_ready_to_transmit().then(|| self.room())
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -284,7 +299,7 @@ impl Device for Lan9118 {
 /// A frame that was received.
 #[derive(Debug)]
 pub struct RxToken<'a> {
-    frame: &'a [u8],
+    frame: &'a mut [u8],
 }
 
 impl phy::RxToken for RxToken<'_> {
