@@ -39,6 +39,10 @@ pub type Control = keep_alive::Control<'static, PLACES>;
 
 /// The configuration of the stack.
 #[must_use]
+#[expect(
+    clippy::default_trait_access,
+    reason = "its type is of the heapless that embassy-net has"
+)]
 pub fn config(settings: &Settings) -> Config {
     Config::ipv4_static(StaticConfigV4 {
         address: Ipv4Cidr::new(settings.address.address(), settings.address.prefix_len()),
