@@ -1,41 +1,26 @@
-//! The least there is to do: `cargo run --example minimal`. Two hosts share a cable, and after 100 s
-//! one of them loses its power.
-
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "two minutes do not overflow"
-)]
-
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::rc::Rc;
+//! The least there is to do: two hosts share a cable, and after 100 s one of them loses its power.
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Device, DeviceCapabilities, Loopback, Medium};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
-use tcp_keepalive::smoltcp::KeepAliveSet;
-use tcp_keepalive::{Config as KeepAlive, Event};
+use tcp_keepalive::{Config as KeepAlive, Event, smoltcp::KeepAliveSet};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let [there, back] = [(); 2].map(|()| Wire::default());
-    let (mut device, mut peers_device) = (End(back.clone(), there.clone()), End(there, back));
-    let (mut peer, mut peers_sockets, server) = host(&mut peers_device, 2);
+    let [mut there, mut back] = [(); 2].map(|()| Loopback::new(Medium::Ip));
+    let (mut peer, mut peers_sockets, server) = host(&mut there, 2);
     peers_sockets.get_mut::<tcp::Socket>(server).listen(7)?;
-    let (mut iface, mut sockets, client) = host(&mut device, 1);
-    let remote = (IpAddress::v4(192, 0, 2, 2), 7);
+    let (mut iface, mut sockets, client) = host(&mut back, 1);
     let socket = sockets.get_mut::<tcp::Socket>(client);
-    socket.connect(iface.context(), remote, 50_000)?;
+    socket.connect(iface.context(), (IpAddress::v4(192, 0, 2, 2), 7), 50_000)?;
 
     // What keep-alive adds: a set, what to do with each handle, and a poll in place of smoltcp's.
     let mut keep_alive = KeepAliveSet::<1>::new();
-    keep_alive.enable(
-        client,
-        KeepAlive::detect_within(Duration::from_secs(60).into())?,
-    )?;
-    let mut now = Instant::ZERO;
-    loop {
+    let within = Duration::from_secs(60).into();
+    keep_alive.enable(client, KeepAlive::detect_within(within)?)?;
+    for now in (0..).map(Instant::from_millis) {
+        let mut device = End(&mut back, &mut there);
         keep_alive.poll(now, &mut iface, &mut device, &mut sockets);
         while let Some((_, event)) = keep_alive.poll_event() {
             println!("{now}: {event}");
@@ -44,64 +29,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         if now < Instant::from_secs(100) {
-            peer.poll(now, &mut peers_device, &mut peers_sockets);
+            peer.poll(now, &mut End(&mut there, &mut back), &mut peers_sockets);
         }
-        now += Duration::from_millis(1);
     }
+    Ok(())
 }
 
-fn host(device: &mut End, last: u8) -> (Interface, SocketSet<'static>, SocketHandle) {
+fn host(device: &mut Loopback, last: u8) -> (Interface, SocketSet<'static>, SocketHandle) {
     let mut iface = Interface::new(Config::new(HardwareAddress::Ip), device, Instant::ZERO);
-    iface.update_ip_addrs(|addresses| {
-        let address = IpCidr::new(IpAddress::v4(192, 0, 2, last), 24);
-        addresses.push(address).expect("there is room for one");
-    });
+    let address = IpCidr::new(IpAddress::v4(192, 0, 2, last), 24);
+    iface.update_ip_addrs(|all| all.push(address).expect("there is room for one"));
     let buffer = || tcp::SocketBuffer::new(vec![0; 512]);
     let mut sockets = SocketSet::new(vec![]);
     let handle = sockets.add(tcp::Socket::new(buffer(), buffer()));
     (iface, sockets, handle)
 }
 
-/// Packets on their way in one direction.
-type Wire = Rc<RefCell<VecDeque<Vec<u8>>>>;
+/// One end of the cable: where frames arrive, and where they leave.
+struct End<'d>(&'d mut Loopback, &'d mut Loopback);
 
-/// One end of the cable: what arrives, and where packets leave.
-struct End(Wire, Wire);
-struct Received(Vec<u8>);
-struct Room(Wire);
-
-impl Device for End {
-    type RxToken<'a> = Received;
-    type TxToken<'a> = Room;
-
-    fn receive(&mut self, _: Instant) -> Option<(Received, Room)> {
-        let packet = self.0.borrow_mut().pop_front()?;
-        Some((Received(packet), Room(self.1.clone())))
+#[rustfmt::skip] // One line for each.
+impl Device for End<'_> {
+    type RxToken<'a> = <Loopback as Device>::RxToken<'a> where Self: 'a;
+    type TxToken<'a> = <Loopback as Device>::TxToken<'a> where Self: 'a;
+    fn receive(&mut self, now: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+        Some((self.0.receive(now)?.0, self.1.transmit(now)?))
     }
-
-    fn transmit(&mut self, _: Instant) -> Option<Room> {
-        Some(Room(self.1.clone()))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = 1500;
-        capabilities
-    }
-}
-
-impl RxToken for Received {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
-        read(&self.0)
-    }
-}
-
-impl TxToken for Room {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
-        let mut packet = vec![0; len];
-        let result = write(&mut packet);
-        self.0.borrow_mut().push_back(packet);
-        result
-    }
+    fn transmit(&mut self, now: Instant) -> Option<Self::TxToken<'_>> { self.1.transmit(now) }
+    fn capabilities(&self) -> DeviceCapabilities { self.0.capabilities() }
 }
