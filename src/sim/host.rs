@@ -41,6 +41,7 @@ pub struct Host {
     pub bypasses_keep_alive: bool,
     /// What arrives is for another station: the device is promiscuous, and a switch has it wrong.
     pub hears_others: bool,
+    is_linked: bool,
     /// Frames that say its new hardware address to its keep-alive, and whether they leave: that learns
     /// it from what is sent.
     leaving: Vec<(Vec<u8>, bool)>,
@@ -173,6 +174,7 @@ impl Host {
             keep_alive: KeepAliveSet::new(),
             bypasses_keep_alive: false,
             hears_others: false,
+            is_linked: false,
             leaving: Vec::new(),
             app: Box::new(Nothing),
             app_wake: None,
@@ -459,6 +461,7 @@ impl Node for Host {
 
     fn poll(&mut self, turn: &mut Turn<'_>) {
         let now = self.settings.moment_out(turn.now);
+        self.is_linked = !turn.ports.is_empty();
         let Some(port) = turn.ports.first_mut() else {
             self.app_wake = None;
             return;
@@ -487,7 +490,10 @@ impl Node for Host {
 
     fn poll_at(&mut self, now: Instant) -> Option<Instant> {
         let now = self.settings.moment_out(now);
-        let stack = if self.bypasses_keep_alive {
+        let stack = if !self.is_linked {
+            // There is nothing to poll.
+            None
+        } else if self.bypasses_keep_alive {
             self.iface.poll_at(now, &self.sockets)
         } else {
             self.keep_alive.poll_at(now, &mut self.iface, &self.sockets)
