@@ -24,12 +24,22 @@ pub(super) enum Progress {
     Sent,
 }
 
+/// What a call of `receive` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Receive. Nothing was due when this poll began.
+    Idle,
+    /// Receive. Serve what is due when there is nothing more.
+    Receive,
+    /// Serve what is due, and hand over the frames of ours for the stack.
+    Serve,
+}
+
 /// What the device and its tokens share.
 struct Shared<'s, const N: usize> {
     /// A look at the set takes it, and puts it back.
     set: Cell<Option<&'s mut KeepAliveSet<N>>>,
-    /// The device has nothing more to receive, and something is due.
-    is_serving: bool,
+    step: Step,
     /// The length of a frame of ours on its way to the stack.
     len: usize,
 }
@@ -44,12 +54,12 @@ pub struct Device<'a, D: ?Sized, const N: usize> {
 
 impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
     #[inline]
-    pub(super) const fn new(set: &'a mut KeepAliveSet<N>, inner: &'a mut D) -> Self {
+    pub(super) const fn new(set: &'a mut KeepAliveSet<N>, inner: &'a mut D, step: Step) -> Self {
         Self {
             inner,
             shared: Shared {
                 set: Cell::new(Some(set)),
-                is_serving: false,
+                step,
                 len: 0,
             },
         }
@@ -85,16 +95,14 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
     #[inline(never)]
     fn hand_over(&mut self, timestamp: time::Instant) -> bool {
         self.serve(timestamp);
-        let Shared {
-            set,
-            is_serving,
-            len,
-        } = &mut self.shared;
+        let Shared { set, step, len } = &mut self.shared;
         let written = set
             .get_mut()
             .as_mut()
             .and_then(|set| set.link.poll_receive(&mut set.frame));
-        *is_serving = written.is_some();
+        if written.is_none() {
+            *step = Step::Receive;
+        }
         *len = written.unwrap_or(0);
         written.is_some()
     }
@@ -159,19 +167,24 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
         timestamp: time::Instant,
     ) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
         let mut inner = (None, None);
-        if self.shared.is_serving {
+        if self.shared.step == Step::Serve {
             if !self.hand_over(timestamp) {
                 return None;
             }
         } else {
             let set = self.shared.set.get_mut().as_mut()?;
+            let is_idle = self.shared.step == Step::Idle;
             let now = instant_in(timestamp);
-            set.link.handle_now(now);
+            if !is_idle {
+                set.link.handle_now(now);
+            }
             match self.inner.receive(timestamp) {
                 Some((rx, tx)) => inner = (Some(rx), Some(tx)),
-                None if !set.link.is_due_at(now) => return None,
+                // What has arrived may be a reason to serve, whatever the time.
+                None if is_idle && !set.link.has_work() => return None,
+                None if !is_idle && !set.link.is_due_at(now) => return None,
                 // An empty frame: the stack passes it over, and asks again.
-                None => self.shared.is_serving = true,
+                None => self.shared.step = Step::Serve,
             }
         }
         let shared = &self.shared;
@@ -189,9 +202,11 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
 
     #[inline]
     fn transmit(&mut self, timestamp: time::Instant) -> Option<Self::TxToken<'_>> {
-        let inner = self.inner.transmit(timestamp);
         let set = self.shared.set.get_mut().as_mut()?;
-        set.link.handle_now(instant_in(timestamp));
+        if self.shared.step != Step::Idle {
+            set.link.handle_now(instant_in(timestamp));
+        }
+        let inner = self.inner.transmit(timestamp);
         if inner.is_none() {
             set.note_progress(Progress::Refused);
         }

@@ -73,15 +73,15 @@ use ::smoltcp::wire::IpAddress;
 use heapless::Vec;
 
 use self::convert::{address_in, checksums_in, instant_in, instant_out, medium_in};
-use self::device::Progress;
 pub use self::device::{Device, RxToken, TxToken};
+use self::device::{Progress, Step};
 pub use crate::link::CloseReason;
 use crate::link::{self, Ending, Id, Link, MAX_FRAME_LEN, Tuple};
 use crate::{Config, Event, Instant, State, Stats};
 
 /// The least and the longest time for which a device that cannot transmit is left alone.
-const BACKOFF_FIRST_MICROS: u64 = 10_000;
-const BACKOFF_LAST_MICROS: u64 = 500_000;
+const BACKOFF_FIRST_MICROS: u32 = 10_000;
+const BACKOFF_LAST_MICROS: u32 = 500_000;
 
 /// The words of an address, as smoltcp was built: with IPv6 or without.
 const WORDS: usize = if size_of::<IpAddress>() > 4 { 4 } else { 1 };
@@ -100,7 +100,7 @@ pub struct KeepAliveSet<const N: usize> {
     device: Known,
     /// The interface's addresses as they were at the last poll, folded into a word.
     addresses: u32,
-    backoff_micros: u64,
+    backoff_micros: u32,
     backoff_until: Instant,
 }
 
@@ -211,15 +211,18 @@ impl<const N: usize> KeepAliveSet<N> {
         let at = instant_in(now);
         self.progress = Progress::None;
         self.link.handle_now(at);
+        let mut step = Step::Idle;
         if self.link.is_due_at(at) || fold(iface) != self.addresses {
             self.follow(at, iface, sockets);
+            step = Step::Receive;
         }
-        let mut result = iface.poll(now, &mut self.wrap(device), sockets);
+        self.meet(device);
+        let mut result = iface.poll(now, &mut Device::new(self, device, step), sockets);
         if self.link.has_work() {
             if self.follow(at, iface, sockets) {
                 result = PollResult::SocketStateChanged;
             }
-            self.wrap(device).serve(now);
+            Device::new(self, device, step).serve(now);
         }
         if self.progress == Progress::Refused || self.backoff_micros != 0 {
             self.back_off(at);
@@ -232,10 +235,8 @@ impl<const N: usize> KeepAliveSet<N> {
     /// [`poll`](Self::poll), which alone sees the sockets.
     #[inline]
     pub fn wrap<'a, D: phy::Device + ?Sized>(&'a mut self, device: &'a mut D) -> Device<'a, D, N> {
-        if self.device == Known::Nothing {
-            self.meet(&device.capabilities());
-        }
-        Device::new(self, device)
+        self.meet(device);
+        Device::new(self, device, Step::Receive)
     }
 
     /// When to call [`poll`](Self::poll) next, if no frame arrives before: the earlier of what
@@ -258,7 +259,7 @@ impl<const N: usize> KeepAliveSet<N> {
                 at
             } else {
                 // No longer than that from now, should the clock have stepped back.
-                let longest = instant_in(now).plus_micros(self.backoff_micros);
+                let longest = instant_in(now).plus_micros(self.backoff_micros.into());
                 at.max(instant_out(self.backoff_until.min(longest)))
             }
         });
@@ -373,9 +374,16 @@ impl<const N: usize> KeepAliveSet<N> {
         (0..N).map(Id).find(is_its)
     }
 
-    /// What the device can do, when it is seen for the first time.
+    /// Learns what the device can do, when it is seen for the first time.
+    #[inline]
+    fn meet<D: phy::Device + ?Sized>(&mut self, device: &D) {
+        if self.device == Known::Nothing {
+            self.learn(&device.capabilities());
+        }
+    }
+
     #[cold]
-    fn meet(&mut self, capabilities: &phy::DeviceCapabilities) {
+    fn learn(&mut self, capabilities: &phy::DeviceCapabilities) {
         self.device = match medium_in(capabilities) {
             Some(medium) => {
                 self.link
@@ -467,7 +475,7 @@ impl<const N: usize> KeepAliveSet<N> {
         } else {
             0
         };
-        self.backoff_until = now.plus_micros(self.backoff_micros);
+        self.backoff_until = now.plus_micros(self.backoff_micros.into());
     }
 }
 
