@@ -694,11 +694,14 @@ impl KeepAlive {
             }
             Phase::Owing => {
                 self.flags.set(Flags::STRUCK);
-                if due > self.strikes_at() {
+                if is_late {
+                    // K9: what was asked before the host slept proves nothing.
+                    self.count_if(true);
+                    self.ask_once_more(now);
+                } else if due > self.strikes_at() {
                     // Something that asks left within the last interval before that.
-                    self.fail_attempt(now, is_late);
+                    self.fail_attempt(now, false);
                 } else {
-                    self.count_if(is_late);
                     self.want(now);
                 }
             }

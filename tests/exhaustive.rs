@@ -242,8 +242,8 @@ fn with_new_options_while_a_probe_waits_the_promises_hold() {
     }
 }
 
-/// The same on a host that sleeps twice while the peer owes it an answer: the user timeout asks, and
-/// asks once more.
+/// The same on a host that sleeps twice while the peer owes it an answer: the user timeout asks once
+/// more, and then it decides.
 #[test]
 fn with_two_sleeps_while_busy_the_promises_hold() {
     let budget = Budget {

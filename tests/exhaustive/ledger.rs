@@ -145,7 +145,9 @@ impl Ledger {
             // A question that may have been put instead of a verdict.
             let interval = self.options.interval;
             let has_asked_lately = self.asked.iter().any(|asked| asked + interval > due);
-            self.spared |= has_asked_lately || self.attempts() > 0 || self.reconfigured.is_some();
+            let is_late = now > due + interval;
+            self.spared |=
+                has_asked_lately || is_late || self.attempts() > 0 || self.reconfigured.is_some();
         } else {
             let due = self.silent_since + self.options.idle;
             assert!(

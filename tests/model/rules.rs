@@ -303,10 +303,14 @@ impl Model {
                 }
             }
             Waiting::Owing { .. } => {
-                if self.has_asked_lately() {
+                if self.is_late(now, due) {
+                    // K9: "asks once more", whatever was asked before.
+                    self.count_if_late(now, due);
+                    self.round.spared = true;
+                    self.want(now, Cause::UserTimeout);
+                } else if self.has_asked_lately() {
                     self.fail(now, due, Cause::UserTimeout);
                 } else {
-                    self.count_if_late(now, due);
                     self.want(now, Cause::UserTimeout);
                 }
             }
