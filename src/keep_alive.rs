@@ -46,8 +46,9 @@ pub(crate) const RETRY_MICROS: u64 = 500_000;
 /// - **K7** Any acceptable segment before the verdict ends the probing.
 /// - **K8, K9, K11** Before any verdict a question of ours has left, and waited out its whole
 ///   interval under the present configuration, with a poll at its end. A poll that comes more than
-///   an interval late (the host slept) asks once more, once in a round of silence; so does a new
-///   configuration that makes the verdict due at once.
+///   an interval late (the host slept, its clock was set) asks once more, once in a round of
+///   silence; so does a new configuration that makes the verdict due at once. If what is asked once
+///   more cannot leave, [`Config::count`] attempts decide, under a user timeout too.
 /// - **K10** No remembered moment lies in the future: one that does becomes `now`. A clock that
 ///   steps back kills no peer, and a single reading that was too high delays a verdict by one
 ///   period.
@@ -965,8 +966,10 @@ impl KeepAlive {
         let attempts = u32::from(self.unanswered)
             .wrapping_add(u32::from(self.unsent))
             .wrapping_add(u32::from(pending));
+        // K9: the host may have been asleep, or its clock set, while the device was busy for a moment.
+        let is_refused = self.phase == Phase::Offered && self.flags.has(Flags::SPARED);
         self.phase == Phase::Owing
-            || self.flags.has(Flags::STRUCK)
+            || self.flags.has(Flags::STRUCK) && !is_refused
             || attempts >= u32::from(self.count)
     }
 

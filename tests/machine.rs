@@ -773,6 +773,64 @@ fn k9_a_user_timeout_is_spared_once() {
     assert_eq!(t.machine.stats().late_polls, 2);
 }
 
+/// A clock that was set forward decides nothing while the device is busy for less than `count`
+/// intervals, whether something had asked lately or not. The question leaves when there is room, and
+/// it decides.
+#[test]
+fn k9_a_clock_set_forward_while_the_device_is_busy_decides_nothing() {
+    for asked_lately in [false, true] {
+        let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 30));
+        t.tcb = IN_FLIGHT;
+        t.machine.handle_sent(at(5));
+        if asked_lately {
+            t.machine.handle_sent(at(34));
+        }
+        t.can_send = false;
+        assert_eq!(t.poll_at(at(1000)), []);
+        assert_eq!(t.run_until(at(1005)), [(at(1002), Suspect(0))]);
+        t.can_send = true;
+        assert_eq!(t.poll_at(at(1005)), [(at(1005), Probe)]);
+        assert_eq!(t.run_until(just_before(1007)), []);
+        assert_eq!(
+            t.run_until(at(1007)),
+            [(at(1007), TimedOut(verdict(Cause::UserTimeout, 1007, 1, 2)))]
+        );
+    }
+}
+
+/// If the device takes nothing for `count` intervals after that, the verdict falls, and says so.
+#[test]
+fn k9_a_device_that_refuses_after_a_gap_decides_by_the_count() {
+    let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 30));
+    t.tcb = IN_FLIGHT;
+    t.can_send = false;
+    t.machine.handle_sent(at(5));
+    assert_eq!(t.poll_at(at(1000)), []);
+    assert_eq!(t.run_until(just_before(1006)), [(at(1002), Suspect(0))]);
+    assert_eq!(
+        t.run_until(at(1006)),
+        [(at(1006), TimedOut(verdict(Cause::UserTimeout, 1006, 0, 3)))]
+    );
+}
+
+/// A user timeout that is noticed an interval late decides by one attempt; a microsecond later it was
+/// a gap.
+#[test]
+fn k9_a_gap_of_a_user_timeout_begins_after_one_interval() {
+    for (struck, unsent) in [(at(37), 1), (Instant::from_micros(37_000_001), 3)] {
+        let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 30));
+        t.tcb = IN_FLIGHT;
+        t.can_send = false;
+        t.machine.handle_sent(at(5));
+        assert_eq!(t.poll_at(struck), []);
+        let log = t.run_until(at(100));
+        let Some((_, TimedOut(verdict))) = log.last() else {
+            panic!("{log:?}");
+        };
+        assert_eq!((verdict.unanswered, verdict.unsent), (0, unsent));
+    }
+}
+
 /// An answer after it was spared ends the round: the next one is spared again.
 #[test]
 fn k9_an_answer_ends_the_round_that_was_spared() {

@@ -504,6 +504,23 @@ fn sleeper_with_data_in_flight_decides_after_that() {
     t.at(102).timed_out_by_user_timeout();
 }
 
+/// K9: a clock that is set forward past the user timeout, while the device is busy for a moment with
+/// data in flight, gives no live peer up.
+#[test]
+fn clock_set_forward_on_a_busy_device_kills_nobody() {
+    let mut t = established(with_user_timeout(config(100, 2, 9), 20));
+    t.at(5).nothing();
+    t.write(5);
+    t.at(5).data(5);
+    t.block_device();
+    t.at(6).nothing();
+    t.step_clock(s(1000));
+    t.until(14).nothing();
+    t.unblock_device();
+    t.at(15).alive();
+    assert_eq!(t.peer().received.len(), 5);
+}
+
 /// K9: nor do the options after those, before anybody was asked.
 #[test]
 fn sleeper_with_new_options_twice_asks_before_it_judges() {

@@ -518,10 +518,10 @@ impl Model {
         let attempts = self.round.attempts.len();
         let count = usize::from(self.config.count());
         match self.waiting {
-            Waiting::Leaving {
-                whose: Cause::KeepAlive,
-                ..
-            } => attempts + 1 >= count,
+            // K9: "what is asked once more and cannot leave decides by the count".
+            Waiting::Leaving { whose, .. } if whose == Cause::KeepAlive || self.round.spared => {
+                attempts + 1 >= count
+            }
             Waiting::Answer {
                 whose: Cause::KeepAlive,
                 ..
