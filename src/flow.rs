@@ -285,7 +285,13 @@ impl Flow {
         }
         // A keep-alive with an octet is old news. What cannot be one is not: should the flow believe
         // an acknowledgement that the stack did not, the stack sends again, and it knows better.
-        segment.fin || segment.len > 1 || segment.len == 1 && end.distance_from(self.snd_una) > 0
+        let asks = segment.fin
+            || segment.len > 1
+            || segment.len == 1 && end.distance_from(self.snd_una) > 0;
+        if asks && self.snd_una.distance_from(segment.seq) > 0 {
+            self.snd_una = segment.seq;
+        }
+        asks
     }
 
     /// A SYN opens a connection, and what was known belongs to an older one. One with an

@@ -215,6 +215,29 @@ fn k11_what_the_stack_sends_again_asks_for_an_answer() {
     let mut flow = in_flight();
     flow.handle_received(&theirs(RCV, SeqNumber(110)));
     assert!(flow.handle_sent(&ours(SND, 10)));
+    assert!(flow.is_in_flight());
+}
+
+/// A flow that begins with an acknowledgement behind data in flight takes that for acknowledged. What
+/// the stack sends again it has not: a question has to lie below that, or its octet would be taken for
+/// data.
+#[test]
+fn k11_what_the_stack_sends_again_is_not_acknowledged() {
+    let mut flow = Flow::new(BUFFER, BUFFER);
+    let una = |flow: &Flow| flow.tcb(true).unwrap().snd_una;
+    assert!(!flow.handle_sent(&ours(SeqNumber(110), 0)));
+    assert_eq!(una(&flow), SeqNumber(110));
+    assert!(!flow.handle_sent(&ours(SeqNumber(109), 1)), "a probe");
+    assert_eq!(una(&flow), SeqNumber(110));
+    assert!(flow.handle_sent(&ours(SeqNumber(105), 5)));
+    assert_eq!(una(&flow), SeqNumber(105));
+    assert!(flow.handle_sent(&ours(SND, 5)));
+    assert_eq!(una(&flow), SND);
+    assert!(flow.handle_sent(&ours(SeqNumber(105), 5)));
+    assert_eq!(una(&flow), SND);
+    flow.handle_received(&theirs(RCV, SeqNumber(104)));
+    assert_eq!(una(&flow), SeqNumber(104));
+    assert_eq!(flow.tcb(true).unwrap().snd_nxt, SeqNumber(110));
 }
 
 /// The acknowledgement number is believed from a window below SND.UNA up to SND.NXT, and not one
