@@ -374,6 +374,14 @@ impl Account {
         if self.snd_nxt.is_none_or(|nxt| is_after(end, nxt)) {
             self.snd_nxt = Some(end);
         }
+        // What is sent again, and is no keep-alive, the stack does not hold for acknowledged.
+        let is_unacknowledged = |una: &u32| {
+            let is_more = segment.fin || segment.payload.len() > 1 || is_after(end, *una);
+            is_more && is_after(*una, segment.seq)
+        };
+        if !segment.syn && self.snd_una.as_ref().is_some_and(is_unacknowledged) {
+            self.snd_una = Some(segment.seq);
+        }
         if let Some(ack) = segment.ack
             && (segment.syn || self.acknowledged.is_none_or(|old| is_after(ack, old)))
         {

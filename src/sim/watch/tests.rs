@@ -897,6 +897,33 @@ fn suspicion_is_told_once_and_in_time() {
     assert_eq!(stage.look(&first), Err(Invariant::SuspectUnfounded));
 }
 
+/// What the stack sends again it does not hold for acknowledged: the question of a user timeout lies
+/// below that, and is no probe beside data.
+#[test]
+fn question_lies_below_what_is_sent_again() {
+    let mut stage = Stage::new(config().with_user_timeout(s(5)).unwrap());
+    stage.socket().send_slice(b"data").unwrap();
+    stage.honest(s(1), &[]);
+    let below = stage.ack.wrapping_sub(1);
+    // smoltcp takes nothing from a keep-alive, not even what it acknowledges.
+    stage.ack = stage.ack.wrapping_add(4);
+    let mut keep_alive = stage.segment();
+    keep_alive.seq = keep_alive.seq.wrapping_sub(1);
+    keep_alive.payload = vec![0];
+    stage.honest(s(1), &[keep_alive]);
+    let mut questions = 0;
+    for tenths in 11..75 {
+        let said = stage.poll(Duration::from_millis(tenths * 100), &[]);
+        let sent = said.sent.iter();
+        let segments = sent.map(|bytes| wire::parse(Medium::Ip, bytes));
+        questions += segments
+            .filter(|kind| matches!(kind, Kind::Tcp(segment) if segment.seq == below))
+            .count();
+        assert_eq!(stage.look(&said), Ok(0), "at {tenths}");
+    }
+    assert_eq!(questions, 1);
+}
+
 /// A suspect that is heard has recovered, and nobody else.
 #[test]
 fn recovery_is_told_of_suspects() {
