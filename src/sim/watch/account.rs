@@ -213,6 +213,11 @@ impl Arrivals {
         });
     }
 
+    /// Something that could be the peer's came at that moment.
+    pub(super) fn has_come_at(&self, moment: Instant) -> bool {
+        self.recent.contains(&moment)
+    }
+
     /// Whether the peer may have been heard then. A long segment is believed when it is
     /// acknowledged, and when it came may have been forgotten by then.
     pub(super) fn may_have_been_heard_at(&self, moment: Instant, now: Instant) -> bool {
@@ -221,7 +226,7 @@ impl Arrivals {
             is_pending && unproven.since <= moment && moment <= now
         };
         self.has_opened && moment == now
-            || self.recent.contains(&moment)
+            || self.has_come_at(moment)
             || self.unproven.is_some_and(is_late)
     }
 }

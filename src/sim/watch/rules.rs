@@ -55,11 +55,13 @@ fn note_heard(account: &mut Account, view: &View<'_>) -> Result<bool, Invariant>
     let believed = view.keep_alive.last_heard(account.handle).map(instant_in);
     let mut was_suspect = false;
     if believed != account.believed {
-        // K10: after the clock was set back, what lay in the future becomes the present. A suspect
-        // was not heard for that.
+        // K10: after the clock was set back, what lay in the future becomes the present. A peer that is
+        // being asked was not heard for that, unless something came; a suspect tells.
         let is_ahead = account.is_timeless && believed.is_some_and(|it| it >= view.now);
+        let round = &account.round;
+        let may_be_heard = !round.was_probing || account.arrivals.has_come_at(view.now);
         account.believed = believed;
-        if !is_ahead || !account.round.is_suspect {
+        if !is_ahead || may_be_heard && !round.is_suspect {
             was_suspect = account.round.is_suspect && believed.is_some();
             account.round = Round::default();
             account.has_same_config = true;

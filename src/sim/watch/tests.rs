@@ -672,6 +672,25 @@ fn clock_set_back() {
     assert_eq!(stage.look(&said), Ok(1));
 }
 
+/// A clock that is set back, to before the peer was heard, while the first probe is unanswered: the peer
+/// was not heard for that, and the probe fails after an interval.
+#[test]
+fn clock_set_back_answers_no_probe() {
+    for is_answered in [false, true] {
+        let mut stage = Stage::new(config());
+        let answer = stage.segment();
+        assert_eq!(stage.honest(s(5), &[answer.clone()]), 0);
+        assert_eq!(stage.honest(s(15), &[]), 1);
+        let received: &[Segment] = if is_answered { &[answer] } else { &[] };
+        assert_eq!(stage.honest(s(1), received), 0);
+        let said = stage.poll(s(3), &[]);
+        assert_eq!(said.events.is_empty(), is_answered);
+        assert_eq!(stage.look(&said), Ok(usize::from(!is_answered)));
+        assert_eq!(stage.honest(s(11), &[]), 1);
+        assert_eq!(stage.honest(s(13), &[]), usize::from(is_answered));
+    }
+}
+
 /// Of two sockets with the same ends nothing is held against either.
 #[test]
 fn two_with_the_same_ends_are_let_be() {
