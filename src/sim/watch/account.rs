@@ -329,9 +329,12 @@ impl Account {
         if ack.wrapping_sub(una) > nxt.wrapping_sub(una) {
             return;
         }
-        // RFC 9293 3.10.7.4: of a segment that lies below the window nothing is taken.
-        let is_old = |rcv_nxt| is_after(rcv_nxt, segment.end());
-        if self.acknowledged.is_some_and(is_old) {
+        // RFC 9293 3.10.7.4: of a segment that lies outside the window nothing is taken.
+        let is_outside = |rcv_nxt: u32| {
+            let end = rcv_nxt.wrapping_add(self.reach.receive);
+            is_after(rcv_nxt, segment.end()) || is_after(segment.seq, end)
+        };
+        if self.acknowledged.is_some_and(is_outside) {
             return;
         }
         self.snd_una = Some(ack);

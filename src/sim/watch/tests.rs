@@ -943,6 +943,27 @@ fn question_lies_below_what_is_sent_again() {
     assert_eq!(questions, 1);
 }
 
+/// What lies beyond the window the stack does not take, nor what it acknowledges: the question of a
+/// user timeout lies below all that is outstanding.
+#[test]
+fn nothing_beyond_the_window_is_acknowledged() {
+    let mut stage = Stage::new(config().with_user_timeout(s(5)).unwrap());
+    stage.socket().send_slice(b"data").unwrap();
+    // The last one before the timeout strikes leaves at 4 s.
+    for tenths in 10..50 {
+        stage.honest(Duration::from_millis(tenths * 100), &[]);
+    }
+    let mut stranger = stage.segment();
+    stranger.seq = stranger.seq.wrapping_add(5000);
+    stranger.ack = stranger.ack.map(|ack| ack.wrapping_add(4));
+    stage.honest(s(5), &[stranger]);
+    let said = stage.poll(s(6), &[]);
+    let below = stage.ack.wrapping_sub(1);
+    let is_question = |bytes: &Vec<u8>| matches!(wire::parse(Medium::Ip, bytes), Kind::Tcp(segment) if segment.seq == below);
+    assert!(said.sent.iter().any(is_question));
+    assert_eq!(stage.look(&said), Ok(0));
+}
+
 /// A suspect that is heard has recovered, and nobody else.
 #[test]
 fn recovery_is_told_of_suspects() {
