@@ -81,6 +81,7 @@ mod keep_alive;
 pub mod link;
 mod probe;
 #[cfg(feature = "sim")]
+#[path = "../sim/src/lib.rs"]
 pub mod sim;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;

@@ -17,7 +17,7 @@ use conformance::check::check;
 use conformance::source::File;
 
 /// Where there is Rust. What a package leaves out is not looked for there.
-const FOLDERS: [&str; 5] = ["src", "tests", "examples", "benches", "fuzz"];
+const FOLDERS: [&str; 6] = ["src", "tests", "examples", "benches", "fuzz", "sim"];
 
 /// The checker's own files are full of examples of what must not be.
 const OWN: &str = "tests/conformance";

@@ -86,14 +86,14 @@ impl fmt::Display for Disagreement {
                 "{REGISTER}:{line}: {id} has no test, and no reason why it has none"
             ),
             Self::NoSuchFile { line, id, file } => {
-                write!(f, "{REGISTER}:{line}: {id}: there is no src/{file}")
+                write!(f, "{REGISTER}:{line}: {id}: there is no {file}")
             }
             Self::NoSuchItem {
                 line,
                 id,
                 file,
                 item,
-            } => write!(f, "{REGISTER}:{line}: {id}: src/{file} declares no {item}"),
+            } => write!(f, "{REGISTER}:{line}: {id}: {file} declares no {item}"),
             Self::NotCitedThere { line, id } => write!(
                 f,
                 "{REGISTER}:{line}: {id} is cited in none of the files that its row names"
@@ -168,12 +168,12 @@ fn check_code(row: &Row, sources: &[Source<'_>], found: &mut Vec<Disagreement>) 
     let (line, id) = (row.line, row.id.clone());
     let mut is_cited = false;
     for (name, items) in &row.code {
-        let path = format!("src/{name}");
+        let path = register::path(name);
         let Some(source) = sources.iter().find(|source| source.file.path == path) else {
             found.push(Disagreement::NoSuchFile {
                 line,
                 id: id.clone(),
-                file: name.clone(),
+                file: path,
             });
             continue;
         };
@@ -182,7 +182,7 @@ fn check_code(row: &Row, sources: &[Source<'_>], found: &mut Vec<Disagreement>) 
         found.extend(missing.map(|item| Disagreement::NoSuchItem {
             line,
             id: id.clone(),
-            file: name.clone(),
+            file: path.clone(),
             item: item.clone(),
         }));
     }

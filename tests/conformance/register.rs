@@ -6,7 +6,8 @@
 //! | id | what it says | code | tests | standing |
 //! ```
 //!
-//! - `code` names files below `src/` and, after each, what is declared there:
+//! - `code` names files below `src/`, or of the simulator by their whole path, and, after each, what is
+//!   declared there:
 //!   `` `config.rs`: `Config::new`, `ConfigError`; `flow.rs`: `Flow` ``.
 //! - `tests` names tests, or all that begin alike: `` `k5_*`, `linux_defaults` ``.
 //! - `standing` is `met`, `deviation: ` and the reason, or `not ours: ` and the reason.
@@ -19,7 +20,7 @@ const COLUMNS: [&str; 5] = ["id", "what it says", "code", "tests", "standing"];
 pub(crate) struct Row {
     pub(crate) line: usize,
     pub(crate) id: String,
-    /// A file below `src/`, and what of it.
+    /// A file as [`path`] reads it, and what of it.
     pub(crate) code: Vec<(String, Vec<String>)>,
     pub(crate) tests: Vec<String>,
     pub(crate) standing: Standing,
@@ -40,6 +41,15 @@ pub(crate) enum Standing {
 pub(crate) struct Unreadable {
     pub(crate) line: usize,
     pub(crate) why: &'static str,
+}
+
+/// The path of a file that a row names, relative to the root of the repository.
+pub(crate) fn path(name: &str) -> String {
+    if name.starts_with("sim/") {
+        name.to_owned()
+    } else {
+        format!("src/{name}")
+    }
 }
 
 /// The rows, in their order, and what could not be read.

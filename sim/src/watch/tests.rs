@@ -156,7 +156,7 @@ impl Stage {
             let id = FrameId(0);
             assert!(self.port.accept(Frame { id, bytes }));
         }
-        let now = instant_out(at(after));
+        let now = time::Instant::from(at(after));
         let host = &mut self.host;
         let (iface, sockets) = (&mut host.iface, &mut host.sockets);
         host.keep_alive.poll(now, iface, &mut self.port, sockets);
@@ -842,7 +842,7 @@ fn long_segment_is_believed_when_it_arrives() {
         stage.seq = if is_damaged { stage.seq } else { data.end() };
         stage.honest(s(1), &[data]);
         let heard = stage.host.keep_alive.last_heard(stage.handle);
-        assert_eq!(heard, Some(instant_out(at(s(1)))));
+        assert_eq!(heard, Some(time::Instant::from(at(s(1)))));
     }
 }
 

@@ -15,7 +15,6 @@ use super::trace::Happening;
 use super::watch::{View, Watch};
 use super::wire::announcement;
 use super::{Port, Rng};
-use crate::smoltcp::convert::{instant_in, instant_out};
 use crate::smoltcp::{CloseReason, KeepAliveSet};
 use crate::{Event, Instant};
 
@@ -71,16 +70,16 @@ struct Settings {
 impl Settings {
     /// What smoltcp is told when the host's clock shows `now`.
     fn moment_out(&self, now: Instant) -> time::Instant {
-        let micros = |instant| instant_out(instant).total_micros();
+        let micros = |instant| time::Instant::from(instant).total_micros();
         let since = micros(now).saturating_sub(micros(self.epoch));
         time::Instant::from_micros(since).min(END_OF_TIME)
     }
 
     /// And back.
     fn moment_in(&self, moment: time::Instant) -> Instant {
-        let epoch = instant_out(self.epoch).total_micros();
+        let epoch = time::Instant::from(self.epoch).total_micros();
         let micros = moment.total_micros().saturating_add(epoch);
-        instant_in(time::Instant::from_micros(micros))
+        Instant::from(time::Instant::from_micros(micros))
     }
 
     fn port(&self) -> Port {
@@ -395,7 +394,7 @@ impl Host {
         };
         let (received, sent) = port.moved();
         let mut view = View {
-            now: instant_in(self.settings.moment_out(turn.now)),
+            now: Instant::from(self.settings.moment_out(turn.now)),
             medium: port.medium(),
             checksums: self.settings.checksums.clone(),
             iface: &mut self.iface,

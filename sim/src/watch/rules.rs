@@ -6,7 +6,6 @@ use ::smoltcp::socket::tcp;
 use super::super::invariant::Invariant;
 use super::account::{Account, Counted, Round};
 use super::{Candidate, Probe, View, is_busy, socket_of};
-use crate::smoltcp::convert::instant_in;
 use crate::{Cause, Config, Event, Instant, ProbePayload, State, Verdict};
 
 /// smoltcp's default, where the socket has none of its own.
@@ -52,7 +51,7 @@ fn note_config(account: &mut Account, config: Config) {
 /// What the keep-alive believes of the peer's last word is no older than what the wire knows, and
 /// nothing that it does not know. Whether the peer was a suspect until then.
 fn note_heard(account: &mut Account, view: &View<'_>) -> Result<bool, Invariant> {
-    let believed = view.keep_alive.last_heard(account.handle).map(instant_in);
+    let believed = view.keep_alive.last_heard(account.handle).map(Instant::from);
     let mut was_suspect = false;
     if believed != account.believed {
         // K10: after the clock was set back, what lay in the future becomes the present. A peer that is

@@ -15,7 +15,6 @@ use super::Host;
 use super::invariant::Invariant;
 use super::wire::{self, Kind, Segment};
 use crate::smoltcp::KeepAliveSet;
-use crate::smoltcp::convert::{instant_in, instant_out};
 use crate::{Event, Instant};
 
 /// What the watch looks at, between the poll of the stack and the turn of the application.
@@ -229,11 +228,11 @@ impl Watch {
 
 /// The earlier of ours and smoltcp's, if it is past, and smoltcp's is not.
 fn past_deadline(view: &mut View<'_>) -> Option<Instant> {
-    let now = instant_out(view.now);
+    let now = time::Instant::from(view.now);
     let deadline = view.keep_alive.poll_at(now, view.iface, view.sockets)?;
     let smoltcps = view.iface.poll_at(now, view.sockets);
     let is_ours = deadline <= now && smoltcps.is_none_or(|at| at > now);
-    is_ours.then(|| instant_in(deadline))
+    is_ours.then(|| Instant::from(deadline))
 }
 
 fn socket_of<'s>(
