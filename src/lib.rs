@@ -60,10 +60,9 @@
 //! | `smoltcp` | `smoltcp::KeepAliveSet`: keep-alive for the sockets of a smoltcp interface |
 //! | `embassy-net` | `embassy_net::{Device, Control}`: keep-alive for every connection of an embassy-net stack |
 //! | `embassy` | only the conversions to and from `embassy-time`, for a stack of your own |
-//! | `sim` | `sim::World`: a deterministic simulated-time network to test firmware in (std) |
 //! | `defmt` | `defmt::Format` on the public types, log lines from the adapter |
 
-#![cfg_attr(not(any(test, feature = "sim")), no_std)]
+#![cfg_attr(not(test), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "link")]
@@ -80,9 +79,6 @@ mod keep_alive;
 #[cfg(feature = "link")]
 pub mod link;
 mod probe;
-#[cfg(feature = "sim")]
-#[path = "../sim/src/lib.rs"]
-pub mod sim;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
 mod tcb;

@@ -17,10 +17,10 @@ use std::time::Duration;
 use siege::{ATTACKS, Attack, BUFFER, DETECTION, Lan, address, config, ms, patient, secs};
 use smoltcp::socket::tcp;
 use smoltcp::wire::IpCidr;
-use tcp_keepalive::sim::wire::Segment;
-use tcp_keepalive::sim::{Conditions, Host, Manner, NodeId, Peer, Rng, Script, Switch, World};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{FailedAt, Instant, State};
+use tcp_keepalive_sim::wire::Segment;
+use tcp_keepalive_sim::{Conditions, Host, Manner, NodeId, Peer, Rng, Script, Switch, World};
 
 /// Whatever is sent in a dead peer's name by somebody who does not know both of its numbers, it is
 /// given up at the very microsecond at which it would have been.

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use scenario::{End, Setup, config, established, ms, s, us};
 use smoltcp::socket::tcp::State as Tcp;
-use tcp_keepalive::sim::Manner;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, ConfigError, FailedAt, State};
+use tcp_keepalive_sim::Manner;
 
 /// E1, without us: enabling on an idle connection sends a probe at once.
 #[test]

@@ -11,10 +11,10 @@ use scenario::{
     End, Scenario, Sent, Setup, Time, config, established, ms, s, us, with_user_timeout,
 };
 use smoltcp::socket::tcp::State as Tcp;
-use tcp_keepalive::sim::Manner;
-use tcp_keepalive::sim::wire::Segment;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Config, ProbePayload, State};
+use tcp_keepalive_sim::Manner;
+use tcp_keepalive_sim::wire::Segment;
 
 /// A connection on which smoltcp's own keep-alive was set, of `seconds`, before ours is enabled.
 fn with_own_keep_alive(seconds: i64) -> Scenario {

@@ -22,9 +22,9 @@ use smoltcp::socket::tcp;
 use smoltcp::socket::tcp::State as Tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
-use tcp_keepalive::sim::wire::Kind;
 use tcp_keepalive::smoltcp::KeepAliveSet;
 use tcp_keepalive::{Cause, Config, Event, FailedAt, State};
+use tcp_keepalive_sim::wire::Kind;
 
 // The device.
 

@@ -19,10 +19,10 @@ use smoltcp::socket::tcp::State as Tcp;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, Ieee802154Address};
-use tcp_keepalive::sim::Manner;
-use tcp_keepalive::sim::wire::{Kind, Macs, neighbor_reply};
 use tcp_keepalive::smoltcp::{CloseReason, EnableError, KeepAliveSet};
 use tcp_keepalive::{Cause, Config, Event, State};
+use tcp_keepalive_sim::Manner;
+use tcp_keepalive_sim::wire::{Kind, Macs, neighbor_reply};
 use twins::Station;
 use twins::station::Way;
 

@@ -17,12 +17,12 @@ use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Address};
 use station::Station;
-use tcp_keepalive::sim::wire::{self, Kind, Macs, Query, Segment};
-use tcp_keepalive::sim::{
-    Conditions, Host, Id, Manner, Mappings, Nat, Node, Peer, Room, Switch, World,
-};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Config, Event, FailedAt, Instant, State, Verdict};
+use tcp_keepalive_sim::wire::{self, Kind, Macs, Query, Segment};
+use tcp_keepalive_sim::{
+    Conditions, Host, Id, Manner, Mappings, Nat, Node, Peer, Room, Switch, World,
+};
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)

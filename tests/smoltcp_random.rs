@@ -21,10 +21,10 @@ use settled::settled;
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::socket::tcp::State as Tcp;
-use tcp_keepalive::sim::Manner;
-use tcp_keepalive::sim::wire::{Kind, Segment};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Config, Event, State};
+use tcp_keepalive_sim::Manner;
+use tcp_keepalive_sim::wire::{Kind, Segment};
 
 /// What may happen at either end, or between.
 #[derive(Clone, Debug)]

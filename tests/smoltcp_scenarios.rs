@@ -13,9 +13,9 @@ use std::time::Duration;
 use scenario::{End, Setup, config, established, ms, s, seed_for_isn, us, with_user_timeout};
 use smoltcp::socket::tcp::State as Tcp;
 use smoltcp::time::Instant;
-use tcp_keepalive::sim::Manner;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Config, Event, ProbePayload, State};
+use tcp_keepalive_sim::Manner;
 use twins::Station;
 
 // The time-table of a verdict.

@@ -22,10 +22,10 @@ use smoltcp::phy::{Checksum, ChecksumCapabilities, Medium};
 use smoltcp::socket::tcp::State as Tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::Ipv4Packet;
-use tcp_keepalive::sim::timestamp_clock;
-use tcp_keepalive::sim::wire::{self, Kind, Macs, Segment};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, ProbePayload};
+use tcp_keepalive_sim::timestamp_clock;
+use tcp_keepalive_sim::wire::{self, Kind, Macs, Segment};
 use twins::{Station, station};
 
 /// Every combination of medium, version, timestamps, who opens, and who the peer is.

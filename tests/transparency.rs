@@ -25,8 +25,8 @@ use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::time::Duration;
 use smoltcp::wire::EthernetAddress;
-use tcp_keepalive::sim::wire::{Macs, Segment, neighbor_reply};
 use tcp_keepalive::{Config, State};
+use tcp_keepalive_sim::wire::{Macs, Segment, neighbor_reply};
 use twins::{Near, Setup, Step, Twins, station};
 
 /// Nothing falls due.

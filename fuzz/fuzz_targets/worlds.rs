@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpAddress, IpCidr};
-use tcp_keepalive::sim::{
+use tcp_keepalive_sim::{
     Conditions, Host, Id, LinkId, Loss, Memory, NodeId, Ratio, Room, Script, SimError, World,
 };
 use tcp_keepalive::{Config, Instant, ProbePayload};

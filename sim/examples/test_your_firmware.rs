@@ -17,9 +17,9 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
-use tcp_keepalive::sim::{App, Conditions, Context, Host, Memory, Script, SimError, World};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Config, Event};
+use tcp_keepalive_sim::{App, Conditions, Context, Host, Memory, Script, SimError, World};
 
 const SERVER: IpAddress = IpAddress::v4(192, 0, 2, 2);
 const PORT: u16 = 7;

@@ -16,7 +16,7 @@ use crate::smoltcp::KeepAliveSet;
 /// ```
 /// # use smoltcp::socket::tcp;
 /// # use smoltcp::time::Instant;
-/// # use tcp_keepalive::sim::{App, Context};
+/// # use tcp_keepalive_sim::{App, Context};
 /// /// Sends back what it receives, on all sockets there are.
 /// fn echo(cx: &mut Context<'_>) -> Option<Instant> {
 ///     for (_, socket) in cx.sockets.iter_mut() {

@@ -56,8 +56,9 @@ impl Clock {
             .saturating_mul(MILLION)
             .saturating_add(rate.saturating_sub(1));
         let elapsed = elapsed.div_euclid(rate);
-        self.at
-            .plus_micros(u64::try_from(elapsed).unwrap_or(u64::MAX))
+        self.at.saturating_add(Duration::from_micros(
+            u64::try_from(elapsed).unwrap_or(u64::MAX),
+        ))
     }
 
     /// Microseconds that it advances in a second of the world's.

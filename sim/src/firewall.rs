@@ -24,7 +24,7 @@ use crate::Instant;
 ///
 /// ```
 /// # use smoltcp::wire::{IpAddress, IpCidr};
-/// # use tcp_keepalive::sim::{Conditions, Firewall, Host, Mappings, Peer, SimError, World};
+/// # use tcp_keepalive_sim::{Conditions, Firewall, Host, Mappings, Peer, SimError, World};
 /// let mut world = World::new(1);
 /// let device = world.add("device", Host::ethernet(IpCidr::new(IpAddress::v4(192, 0, 2, 1), 24)));
 /// let firewall = world.add("firewall", Firewall::ethernet(Mappings::AZURE));

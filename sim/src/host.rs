@@ -22,11 +22,15 @@ use crate::{Event, Instant};
 ///
 /// ```
 /// # use smoltcp::wire::{IpAddress, IpCidr};
-/// # use tcp_keepalive::sim::{Host, World};
+/// # use tcp_keepalive_sim::{Host, World};
 /// let mut world = World::new(1);
 /// let device = world.add("device", Host::ethernet(IpCidr::new(IpAddress::v4(192, 0, 2, 1), 24)));
 /// # let _ = device;
 /// ```
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting or a fact of its own"
+)]
 pub struct Host {
     settings: Settings,
     /// The interface.

@@ -387,16 +387,16 @@ pub(super) mod tests {
     use crate::Config;
 
     /// A device that keeps a connection to a peer alive, 10 ms away.
-    pub(in crate::sim) struct Scene {
-        pub(in crate::sim) world: World,
-        pub(in crate::sim) device: Id<Host>,
-        pub(in crate::sim) peer: Id<Peer>,
-        pub(in crate::sim) link: LinkId,
-        pub(in crate::sim) socket: SocketHandle,
+    pub(crate) struct Scene {
+        pub(crate) world: World,
+        pub(crate) device: Id<Host>,
+        pub(crate) peer: Id<Peer>,
+        pub(crate) link: LinkId,
+        pub(crate) socket: SocketHandle,
     }
 
     /// One second after the connection was asked for.
-    pub(in crate::sim) fn connected(config: Config, is_ethernet: bool) -> Scene {
+    pub(crate) fn connected(config: Config, is_ethernet: bool) -> Scene {
         let mut world = World::new(1);
         let near = IpCidr::new(IpAddress::v4(192, 0, 2, 1), 24);
         let far = IpAddress::v4(192, 0, 2, 2);
@@ -426,7 +426,7 @@ pub(super) mod tests {
     }
 
     /// Every 10 s; given up after 3 probes 2 s apart.
-    pub(in crate::sim) fn brisk() -> Config {
+    pub(crate) fn brisk() -> Config {
         let seconds = Duration::from_secs;
         Config::new(seconds(10), seconds(2), 3).unwrap()
     }

@@ -8,7 +8,7 @@
 //! ```
 //! use core::time::Duration;
 //! use smoltcp::wire::{IpAddress, IpCidr};
-//! use tcp_keepalive::sim::{Conditions, Host, Script, World};
+//! use tcp_keepalive_sim::{Conditions, Host, Script, World};
 //! use tcp_keepalive::{Config, Event};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -65,6 +65,8 @@
     clippy::arithmetic_side_effects,
     reason = "numbers of frames, turns and octets in one run; times saturate by type"
 )]
+
+use tcp_keepalive::{Cause, Config, Event, Instant, ProbePayload, State, Stats, Verdict, smoltcp};
 
 mod app;
 mod chart;

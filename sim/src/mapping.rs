@@ -71,7 +71,7 @@ pub enum Expiry {
 ///
 /// ```
 /// use core::time::Duration;
-/// use tcp_keepalive::sim::{Expiry, Mappings, Timeouts};
+/// use tcp_keepalive_sim::{Expiry, Mappings, Timeouts};
 ///
 /// let home_router = Mappings {
 ///     timeouts: Timeouts::all(Duration::from_secs(60)),

@@ -41,7 +41,7 @@ const LAST_HOP: &str = "at its last hop";
 /// ```
 /// # use smoltcp::phy::Medium;
 /// # use smoltcp::wire::{IpAddress, IpCidr, Ipv4Address};
-/// # use tcp_keepalive::sim::{Conditions, Host, Mappings, Nat, Peer, SimError, World};
+/// # use tcp_keepalive_sim::{Conditions, Host, Mappings, Nat, Peer, SimError, World};
 /// let mut world = World::new(1);
 /// let device = Host::ethernet(IpCidr::new(IpAddress::v4(192, 168, 0, 2), 24))
 ///     .gateway(IpAddress::v4(192, 168, 0, 1));

@@ -148,6 +148,7 @@ fn event_phrase(event: Event) -> String {
         Event::Suspect { unanswered } => format!("suspect: {unanswered} unanswered"),
         Event::Recovered { unanswered } => format!("recovered after {unanswered} unanswered"),
         Event::TimedOut(verdict) => format!("given up: {}", Evidence(verdict)),
+        _ => event.to_string(),
     }
 }
 
@@ -190,7 +191,8 @@ struct Why(CloseReason);
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
+        let reason = self.0;
+        f.write_str(match reason {
             CloseReason::KeepAlive(_) => "keep-alive",
             CloseReason::UserTimeout(_) => "user timeout",
             CloseReason::PeerReset {
@@ -202,6 +204,7 @@ impl fmt::Display for Why {
             CloseReason::Closed => "closed",
             CloseReason::LocalAbort => "aborted here",
             CloseReason::AddressLost => "address lost",
+            _ => return reason.fmt(f),
         })
     }
 }

@@ -28,7 +28,7 @@ const HANDSHAKE: ::smoltcp::time::Duration = ::smoltcp::time::Duration::from_sec
 /// # use core::time::Duration;
 /// # use smoltcp::wire::IpAddress;
 /// # use tcp_keepalive::Config;
-/// # use tcp_keepalive::sim::Script;
+/// # use tcp_keepalive_sim::Script;
 /// let server = (IpAddress::v4(192, 0, 2, 2), 7).into();
 /// let script = Script::client(server)
 ///     .keep_alive(Config::LINUX)

@@ -22,7 +22,7 @@ use crate::Instant;
 ///
 /// ```
 /// # use smoltcp::wire::{IpAddress, IpCidr};
-/// # use tcp_keepalive::sim::{Conditions, Host, SimError, Switch, World};
+/// # use tcp_keepalive_sim::{Conditions, Host, SimError, Switch, World};
 /// let mut world = World::new(1);
 /// let switch = world.add("switch", Switch::new());
 /// let device = world.add("device", Host::ethernet(IpCidr::new(IpAddress::v4(192, 0, 2, 1), 24)));

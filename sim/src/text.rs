@@ -14,7 +14,7 @@ impl Trace {
     /// The trace as text, under a legend that says what the columns are.
     ///
     /// ```
-    /// # use tcp_keepalive::sim::World;
+    /// # use tcp_keepalive_sim::World;
     /// let mut world = World::new(1);
     /// world.remark("nothing yet");
     /// println!("{}", world.trace().text().last(20));

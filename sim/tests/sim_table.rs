@@ -15,8 +15,8 @@ use std::time::Duration;
 use expect_test::expect_file;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpAddress, IpCidr};
-use tcp_keepalive::sim::{Conditions, Host, Id, Loss, Ratio, Script, World};
 use tcp_keepalive::{Config, Event, Instant};
+use tcp_keepalive_sim::{Conditions, Host, Id, Loss, Ratio, Script, World};
 
 const IDLE: Duration = Duration::from_secs(600);
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -78,5 +78,5 @@ pub use engine::{Id, Link, Socket};
 pub(crate) use frame::Address;
 pub use frame::{Checksum, Checksums, MAX_FRAME_LEN, Medium, Tuple};
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(all(test, feature = "smoltcp"))]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tcp_keepalive::sim::wire::{self, Kind, Segment};
+use tcp_keepalive_sim::wire::{self, Kind, Segment};
 
 use super::recording::{Direction, Recorded, Recording};
 use super::scene::{Scene, Theirs};

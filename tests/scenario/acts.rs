@@ -6,11 +6,11 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpAddress};
-use tcp_keepalive::sim::wire::{Kind, Macs, Segment};
-use tcp_keepalive::sim::{Account, Host, Id, LinkId, Manner, Node, NodeId, Peer, Room};
-use tcp_keepalive::sim::{SimError, World};
 use tcp_keepalive::smoltcp::{CloseReason, EnableError};
 use tcp_keepalive::{Config, Instant, State, Stats};
+use tcp_keepalive_sim::wire::{Kind, Macs, Segment};
+use tcp_keepalive_sim::{Account, Host, Id, LinkId, Manner, Node, NodeId, Peer, Room};
+use tcp_keepalive_sim::{SimError, World};
 
 use super::application::Application;
 use super::record::End;

@@ -3,7 +3,7 @@
 use smoltcp::socket::{AnySocket, tcp};
 use smoltcp::time::Instant;
 use tcp_keepalive::Event;
-use tcp_keepalive::sim::{App, Context};
+use tcp_keepalive_sim::{App, Context};
 
 /// Something that the application does the moment it reads of a verdict.
 pub type OnVerdict = Box<dyn FnMut(&mut tcp::Socket<'static>)>;

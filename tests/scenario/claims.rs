@@ -1,10 +1,10 @@
 //! What is claimed to have happened.
 
 use smoltcp::socket::tcp;
-use tcp_keepalive::sim::trace::Entry;
-use tcp_keepalive::sim::wire::Segment;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Cause, Event, State, Verdict};
+use tcp_keepalive_sim::trace::Entry;
+use tcp_keepalive_sim::wire::Segment;
 
 use super::acts::{PeerId, Scenario};
 use super::record::{End, Sent};

@@ -1,7 +1,7 @@
 //! Two ends of a link in virtual time, and a small language to say what happens there.
 //!
 //! A [`Setup`] says what the link is like and ends in a [`Scenario`], which is a
-//! [`World`](tcp_keepalive::sim::World) of two nodes. The scenario moves the clock with
+//! [`World`](tcp_keepalive_sim::World) of two nodes. The scenario moves the clock with
 //! [`Scenario::until`] (up to that moment, not including it) and [`Scenario::at`] (up to that
 //! moment, including all that happens then), and claims what the host under test has sent since
 //! the last claim. Moments are seconds since the peer was first heard, unless they say otherwise:

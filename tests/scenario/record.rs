@@ -4,9 +4,9 @@ use std::fmt;
 use std::rc::Rc;
 
 use tcp_keepalive::Event;
-use tcp_keepalive::sim::trace::{Entry, Fate, Happening, Note};
-use tcp_keepalive::sim::wire::{Kind, Segment};
-use tcp_keepalive::sim::{NodeId, trace};
+use tcp_keepalive_sim::trace::{Entry, Fate, Happening, Note};
+use tcp_keepalive_sim::wire::{Kind, Segment};
+use tcp_keepalive_sim::{NodeId, trace};
 
 use super::acts::Scenario;
 use super::time::Time;

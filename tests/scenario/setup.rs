@@ -4,7 +4,7 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::phy::{ChecksumCapabilities, Medium};
 use smoltcp::wire::{IpAddress, IpCidr};
 use tcp_keepalive::Config;
-use tcp_keepalive::sim::{Conditions, Host, Peer, SimError, World, timestamp_clock};
+use tcp_keepalive_sim::{Conditions, Host, Peer, SimError, World, timestamp_clock};
 
 use super::acts::{PeerId, Scenario};
 use super::application::Application;

@@ -19,10 +19,10 @@ use smoltcp::wire::{
     EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, Icmpv4DstUnreachable,
     Icmpv4Packet, Icmpv4Repr, IpAddress, IpCidr, IpProtocol, Ipv4Packet, Ipv4Repr,
 };
-use tcp_keepalive::sim::wire::{Macs, Segment, neighbor_reply};
-use tcp_keepalive::sim::{Conditions, Host, Id, LinkId, Peer, Rng, Switch, World};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Config, Event, FailedAt, Instant, State};
+use tcp_keepalive_sim::wire::{Macs, Segment, neighbor_reply};
+use tcp_keepalive_sim::{Conditions, Host, Id, LinkId, Peer, Rng, Switch, World};
 
 /// The device's buffers.
 pub const BUFFER: usize = 1024;

@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use smoltcp::phy::Medium;
 use smoltcp::wire::{EthernetAddress, EthernetFrame, IpAddress};
 use tcp_keepalive::Instant;
-use tcp_keepalive::sim::wire::{self, Kind, Macs, Segment};
-use tcp_keepalive::sim::{Node, Port, Turn};
+use tcp_keepalive_sim::wire::{self, Kind, Macs, Segment};
+use tcp_keepalive_sim::{Node, Port, Turn};
 
 /// Answers questions for its address, and every segment that reaches its hardware address, whoever
 /// that is for.

@@ -3,7 +3,7 @@
 use smoltcp::phy::Medium;
 use smoltcp::time::{Duration, Instant};
 use tcp_keepalive::Event;
-use tcp_keepalive::sim::wire::{self, Kind, Segment};
+use tcp_keepalive_sim::wire::{self, Kind, Segment};
 
 use super::station::{self, Setup, Station};
 

@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use smoltcp::phy::Medium;
 use smoltcp::time::{Duration, Instant};
 use tcp_keepalive::Config;
-use tcp_keepalive::sim::wire::{self, Kind, Segment};
+use tcp_keepalive_sim::wire::{self, Kind, Segment};
 
 pub use comparison::Comparison;
 pub use station::{Setup, Station};

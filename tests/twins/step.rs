@@ -2,7 +2,7 @@
 
 use smoltcp::phy::Medium;
 use smoltcp::time::Duration;
-use tcp_keepalive::sim::wire::{Macs, Segment};
+use tcp_keepalive_sim::wire::{Macs, Segment};
 
 use super::Twins;
 use super::station::{self, mac};

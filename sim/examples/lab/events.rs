@@ -4,11 +4,11 @@
 use std::fmt::Write;
 
 use smoltcp::wire::IpEndpoint;
-use tcp_keepalive::sim::trace::{Entry, Fate, Happening, Lost, Note, Sent};
-use tcp_keepalive::sim::wire::Segment;
-use tcp_keepalive::sim::{Label, Labels, NodeId, Room, Trace};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Event, Instant};
+use tcp_keepalive_sim::trace::{Entry, Fate, Happening, Lost, Note, Sent};
+use tcp_keepalive_sim::wire::Segment;
+use tcp_keepalive_sim::{Label, Labels, NodeId, Room, Trace};
 
 /// A run of lines that all say much the same is cut in its middle.
 const LONGEST_ROUTINE: usize = 8;

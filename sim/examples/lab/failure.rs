@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tcp_keepalive::ConfigError;
-use tcp_keepalive::sim::SimError;
+use tcp_keepalive_sim::SimError;
 
 /// Why the program ends so.
 #[derive(Debug)]

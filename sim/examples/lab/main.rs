@@ -31,7 +31,7 @@ mod trial;
 use std::process::ExitCode;
 
 use tcp_keepalive::Config;
-use tcp_keepalive::sim::World;
+use tcp_keepalive_sim::World;
 
 use self::failure::Failure;
 use self::options::{Command, HELP, Wanted};

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use tcp_keepalive::sim::{NodeId, Trace};
+use tcp_keepalive_sim::{NodeId, Trace};
 
 use crate::events;
 use crate::failure::Failure;

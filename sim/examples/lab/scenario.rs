@@ -9,7 +9,7 @@ mod pool;
 mod stage;
 
 use tcp_keepalive::Config;
-use tcp_keepalive::sim::SimError;
+use tcp_keepalive_sim::SimError;
 
 pub(crate) use self::stage::{Claim, Stage};
 

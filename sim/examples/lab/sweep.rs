@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tcp_keepalive::Cause;
-use tcp_keepalive::sim::{Invariant, SimError, Violation};
+use tcp_keepalive_sim::{Invariant, SimError, Violation};
 
 use crate::failure::Failure as Ending;
 use crate::options::SweepOptions;

@@ -22,7 +22,7 @@ impl Trace {
     /// The trace as a sequence chart.
     ///
     /// ```
-    /// # use tcp_keepalive::sim::World;
+    /// # use tcp_keepalive_sim::World;
     /// let mut world = World::new(1);
     /// world.remark("nothing yet");
     /// let svg = world.trace().chart().title("an empty world").to_string();

@@ -109,7 +109,8 @@ impl Badge {
             Happening::KeepAlive { event, .. } => match event {
                 Event::Suspect { .. } => Self::new("#fff1c2", "#d4a72c", "#7d4e00"),
                 Event::Recovered { .. } => Self::new("#dafbe1", "#4ac26b", "#116329"),
-                Event::TimedOut(_) => Self::new("#cf222e", "#a40e26", "#ffffff"),
+                // A verdict.
+                _ => Self::new("#cf222e", "#a40e26", "#ffffff"),
             },
             Happening::Crashed | Happening::Partitioned { .. } | Happening::Unplugged => {
                 Self::new("#424a53", "#24292f", "#ffffff")

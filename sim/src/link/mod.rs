@@ -30,7 +30,7 @@ pub struct LinkId(pub(super) usize);
 ///
 /// ```
 /// # use core::time::Duration;
-/// # use tcp_keepalive::sim::{Conditions, Loss, Ratio, SimError};
+/// # use tcp_keepalive_sim::{Conditions, Loss, Ratio, SimError};
 /// # fn main() -> Result<(), SimError> {
 /// let radio = Conditions::ideal()
 ///     .latency(Duration::from_millis(40))

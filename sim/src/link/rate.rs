@@ -1,5 +1,7 @@
 //! Links that carry so much and no more.
 
+use core::time::Duration;
+
 use super::super::SimError;
 use crate::Instant;
 
@@ -53,12 +55,14 @@ impl Queue {
     /// When a frame that is sent now has left; `None` if there is no place for it to wait.
     pub(super) fn departure(&mut self, rate: &Rate, now: Instant, len: usize) -> Option<Instant> {
         let longest_wait = rate.micros_for(u64::try_from(rate.queue).unwrap_or(u64::MAX));
-        let wait = self.free_at.micros_since(now);
-        if wait > longest_wait {
+        let wait = self.free_at.saturating_duration_since(now);
+        if wait > Duration::from_micros(longest_wait) {
             return None;
         }
         let takes = rate.micros_for(u64::try_from(len).unwrap_or(u64::MAX));
-        self.free_at = now.plus_micros(wait).plus_micros(takes);
+        self.free_at = now
+            .saturating_add(wait)
+            .saturating_add(Duration::from_micros(takes));
         Some(self.free_at)
     }
 }

@@ -1,5 +1,7 @@
 //! What has passed of one connection, as the wire has shown it.
 
+use core::time::Duration;
+
 use ::smoltcp::iface::SocketHandle;
 use ::smoltcp::phy::ChecksumCapabilities;
 use ::smoltcp::socket::tcp;
@@ -193,7 +195,7 @@ impl Arrivals {
         } else {
             PROOF_MICROS
         };
-        let until = now.plus_micros(delay);
+        let until = now.saturating_add(Duration::from_micros(delay));
         let pending = self.unproven.filter(|earlier| now <= earlier.until);
         self.unproven = Some(match pending {
             None => Unproven {

@@ -16,6 +16,7 @@ use super::invariant::Invariant;
 use super::wire::{self, Kind, Segment};
 use crate::smoltcp::KeepAliveSet;
 use crate::{Event, Instant};
+use ::smoltcp::time;
 
 /// What the watch looks at, between the poll of the stack and the turn of the application.
 pub(super) struct View<'h> {

@@ -51,7 +51,10 @@ fn note_config(account: &mut Account, config: Config) {
 /// What the keep-alive believes of the peer's last word is no older than what the wire knows, and
 /// nothing that it does not know. Whether the peer was a suspect until then.
 fn note_heard(account: &mut Account, view: &View<'_>) -> Result<bool, Invariant> {
-    let believed = view.keep_alive.last_heard(account.handle).map(Instant::from);
+    let believed = view
+        .keep_alive
+        .last_heard(account.handle)
+        .map(Instant::from);
     let mut was_suspect = false;
     if believed != account.believed {
         // K10: after the clock was set back, what lay in the future becomes the present. A peer that is
@@ -125,7 +128,7 @@ fn check_suspicions(
                 }
                 account.round.is_suspect = true;
             }
-            Event::TimedOut(_) => {}
+            _ => {}
         }
     }
     if has_to_recover {
@@ -257,8 +260,8 @@ fn check_form(
     }
     let segment = &candidate.segment;
     let asked: &[u8] = match config.payload() {
-        ProbePayload::Empty => &[],
         ProbePayload::GarbageOctet => &[0],
+        _ => &[],
     };
     if segment.payload != asked {
         let (found, right) = (segment.payload.len(), asked.len());

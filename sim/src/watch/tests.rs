@@ -679,7 +679,7 @@ fn clock_set_back_answers_no_probe() {
     for is_answered in [false, true] {
         let mut stage = Stage::new(config());
         let answer = stage.segment();
-        assert_eq!(stage.honest(s(5), &[answer.clone()]), 0);
+        assert_eq!(stage.honest(s(5), std::slice::from_ref(&answer)), 0);
         assert_eq!(stage.honest(s(15), &[]), 1);
         let received: &[Segment] = if is_answered { &[answer] } else { &[] };
         assert_eq!(stage.honest(s(1), received), 0);

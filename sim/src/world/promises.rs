@@ -1,5 +1,7 @@
 //! What is promised, besides what always holds.
 
+use core::time::Duration;
+
 use ::smoltcp::iface::SocketHandle;
 use ::smoltcp::wire::IpEndpoint;
 
@@ -56,7 +58,7 @@ impl World {
     ) -> Result<(), SimError> {
         let dead = self.connection(host, handle)?;
         // What happens at that very moment is in time.
-        self.at(by.plus_micros(1), move |world| {
+        self.at(by.saturating_add(Duration::from_micros(1)), move |world| {
             let is_same = |now: &Connection, then: &Connection| {
                 now.ends == then.ends && (now.initial.is_none() || now.initial == then.initial)
             };

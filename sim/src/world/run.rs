@@ -87,7 +87,7 @@ impl World {
     /// ```
     /// # use core::time::Duration;
     /// # use smoltcp::wire::{IpAddress, IpCidr};
-    /// # use tcp_keepalive::sim::{Conditions, Host, Peer, SimError, World};
+    /// # use tcp_keepalive_sim::{Conditions, Host, Peer, SimError, World};
     /// # let mut world = World::new(1);
     /// # let device = world.add("device", Host::ip(IpCidr::new(IpAddress::v4(192, 0, 2, 1), 24)));
     /// let limit = world.now().saturating_add(Duration::from_secs(3600));

@@ -2,7 +2,7 @@
 
 use smoltcp::phy::Medium;
 use tcp_keepalive::Instant;
-use tcp_keepalive::sim::{
+use tcp_keepalive_sim::{
     Conditions, Host, Loss, Memory, Node, Peer, Port, Rate, Ratio, Room, SimError, Turn, World,
 };
 
@@ -38,11 +38,7 @@ fn errors_are_one_line_each() {
 }
 
 /// A line, and a node and a link that are not of its world.
-fn strangers() -> (
-    Line,
-    tcp_keepalive::sim::Id<Post>,
-    tcp_keepalive::sim::LinkId,
-) {
+fn strangers() -> (Line, tcp_keepalive_sim::Id<Post>, tcp_keepalive_sim::LinkId) {
     let mut other = World::new(1);
     let mut last = other.add("node", Post::new());
     let mut links = Vec::new();

@@ -3,9 +3,9 @@
 
 use smoltcp::socket::tcp;
 use tcp_keepalive::Event;
-use tcp_keepalive::sim::wire::Kind;
-use tcp_keepalive::sim::{Conditions, Host, Id, Memory, Script, World};
 use tcp_keepalive::smoltcp::CloseReason;
+use tcp_keepalive_sim::wire::Kind;
+use tcp_keepalive_sim::{Conditions, Host, Id, Memory, Script, World};
 
 use super::pair::{PORT, cidr, config, server};
 use super::post::{ms, s};

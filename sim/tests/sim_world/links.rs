@@ -1,8 +1,8 @@
 //! What is done to links, and what becomes of the frames.
 
-use tcp_keepalive::sim::trace::{Entry, Fate, Lost};
-use tcp_keepalive::sim::wire::Kind;
-use tcp_keepalive::sim::{
+use tcp_keepalive_sim::trace::{Entry, Fate, Lost};
+use tcp_keepalive_sim::wire::Kind;
+use tcp_keepalive_sim::{
     Conditions, Host, LinkId, Loss, NodeId, Peer, Rate, Ratio, Script, SimError, World,
 };
 

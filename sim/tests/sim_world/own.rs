@@ -6,7 +6,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time;
 use smoltcp::wire::HardwareAddress;
 use tcp_keepalive::Instant;
-use tcp_keepalive::sim::{Conditions, Host, Id, Node, Port, Room, Script, Turn, World};
+use tcp_keepalive_sim::{Conditions, Host, Id, Node, Port, Room, Script, Turn, World};
 
 use super::pair::{PORT, address, cidr, first_handle, server};
 use super::post::{ms, s};

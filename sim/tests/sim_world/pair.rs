@@ -6,9 +6,9 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
 use tcp_keepalive::Config;
-use tcp_keepalive::sim::trace::Happening;
-use tcp_keepalive::sim::wire::Segment;
-use tcp_keepalive::sim::{Conditions, Host, Id, LinkId, NodeId, Script, World};
+use tcp_keepalive_sim::trace::Happening;
+use tcp_keepalive_sim::wire::Segment;
+use tcp_keepalive_sim::{Conditions, Host, Id, LinkId, NodeId, Script, World};
 
 use super::post::{after, ms};
 

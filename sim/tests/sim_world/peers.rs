@@ -1,9 +1,9 @@
 //! Peers do what they are told, and otherwise what the standard says.
 
 use smoltcp::socket::tcp;
-use tcp_keepalive::sim::trace::{Fate, Lost};
-use tcp_keepalive::sim::wire::Segment;
-use tcp_keepalive::sim::{
+use tcp_keepalive_sim::trace::{Fate, Lost};
+use tcp_keepalive_sim::wire::Segment;
+use tcp_keepalive_sim::{
     Conditions, Host, Id, Manner, NodeId, Peer, Room, Script, SimError, World,
 };
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use smoltcp::phy::Medium;
 use tcp_keepalive::Instant;
-use tcp_keepalive::sim::trace::{Fate, Lost};
-use tcp_keepalive::sim::{Conditions, Id, LinkId, Node, Port, Turn, World};
+use tcp_keepalive_sim::trace::{Fate, Lost};
+use tcp_keepalive_sim::{Conditions, Id, LinkId, Node, Port, Turn, World};
 
 /// Frames of one octet, and times by its own clock. Its notes survive a restart.
 pub(crate) struct Post {

@@ -1,8 +1,8 @@
 //! Nodes that fall over, start again, sleep, and have no room.
 
 use smoltcp::socket::tcp;
-use tcp_keepalive::sim::trace::{Happening, Lost};
-use tcp_keepalive::sim::{Conditions, Memory, Room, Script, World};
+use tcp_keepalive_sim::trace::{Happening, Lost};
+use tcp_keepalive_sim::{Conditions, Memory, Room, Script, World};
 
 use super::pair::{PORT, kept_alive, pair, server};
 use super::post::{Post, after, arrived, line, line_with, lost, ms, s};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use smoltcp::socket::tcp;
-use tcp_keepalive::sim::{Conditions, Host, Invariant, Memory, Peer, Script, SimError, World};
+use tcp_keepalive_sim::{Conditions, Host, Invariant, Memory, Peer, Script, SimError, World};
 
 use super::pair::{PORT, Pair, address, cidr, config, first_handle, kept_alive, pair, server};
 use super::post::{after, ms, s};

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use tcp_keepalive::sim::trace::{Entry, Fate};
-use tcp_keepalive::sim::{Conditions, Loss, Ratio, Script, SimError, World};
+use tcp_keepalive_sim::trace::{Entry, Fate};
+use tcp_keepalive_sim::{Conditions, Loss, Ratio, Script, SimError, World};
 
 use super::pair::{PORT, config, pair_with, server};
 use super::post::{Line, Post, after, line, ms, s};
@@ -231,16 +231,16 @@ fn luck_follows_from_the_seed_and_the_node() {
 /// Draws a number when it is switched on.
 struct Dice(u64);
 
-impl tcp_keepalive::sim::Node for Dice {
-    fn new_port(&mut self, _: usize) -> Option<tcp_keepalive::sim::Port> {
+impl tcp_keepalive_sim::Node for Dice {
+    fn new_port(&mut self, _: usize) -> Option<tcp_keepalive_sim::Port> {
         None
     }
 
-    fn power_on(&mut self, turn: &mut tcp_keepalive::sim::Turn<'_>) {
+    fn power_on(&mut self, turn: &mut tcp_keepalive_sim::Turn<'_>) {
         self.0 = turn.rng.next_u64();
     }
 
-    fn poll(&mut self, _: &mut tcp_keepalive::sim::Turn<'_>) {}
+    fn poll(&mut self, _: &mut tcp_keepalive_sim::Turn<'_>) {}
 
     fn poll_at(&mut self, _: tcp_keepalive::Instant) -> Option<tcp_keepalive::Instant> {
         None

@@ -2,8 +2,8 @@
 
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpAddress, IpEndpoint};
-use tcp_keepalive::sim::trace::Happening;
-use tcp_keepalive::sim::{Conditions, Host, Memory, NodeId, Peer, Script, World};
+use tcp_keepalive_sim::trace::Happening;
+use tcp_keepalive_sim::{Conditions, Host, Memory, NodeId, Peer, Script, World};
 
 use super::pair::{PORT, address, cidr, config, first_handle, kept_alive, pair, server};
 use super::post::{after, ms, s};

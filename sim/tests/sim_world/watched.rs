@@ -4,8 +4,8 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::raw;
 use smoltcp::time;
 use smoltcp::wire::{IpProtocol, IpVersion};
-use tcp_keepalive::sim::wire::Segment;
-use tcp_keepalive::sim::{
+use tcp_keepalive_sim::wire::Segment;
+use tcp_keepalive_sim::{
     App, Conditions, Context, Host, Id, Invariant, Peer, Script, SimError, World,
 };
 
@@ -112,7 +112,7 @@ fn plain_host_does_as_it_likes() {
 /// A probe is held against what its peer holds for right, of either number.
 #[test]
 fn probe_is_held_against_the_peers_account() {
-    type Change = fn(&mut tcp_keepalive::sim::Account);
+    type Change = fn(&mut tcp_keepalive_sim::Account);
     let changes: [(Change, bool); 3] = [
         (|_| (), true),
         (|account| account.rcv_nxt += 1, false),
@@ -199,7 +199,7 @@ fn violations_are_one_line_each() {
         Invariant::LivePeerGivenUp,
         Invariant::DeadPeerKept { by: due },
     ] {
-        let violation = tcp_keepalive::sim::Violation {
+        let violation = tcp_keepalive_sim::Violation {
             node: "host",
             at,
             handle: SocketHandle::default(),

@@ -1,7 +1,7 @@
 //! What somebody else sends.
 
-use tcp_keepalive::sim::wire::Segment;
-use tcp_keepalive::sim::{Host, Manner, Peer, SimError, Switch};
+use tcp_keepalive_sim::wire::Segment;
+use tcp_keepalive_sim::{Host, Manner, Peer, SimError, Switch};
 
 use super::stage::{DEVICE, SERVER, Stage, near, on_lan};
 use super::{Scenario, keep_alive, nothing};

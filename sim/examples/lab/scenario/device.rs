@@ -1,7 +1,7 @@
 //! What becomes of the device itself.
 
 use tcp_keepalive::Instant;
-use tcp_keepalive::sim::{Host, Id, Room, SimError};
+use tcp_keepalive_sim::{Host, Id, Room, SimError};
 
 use super::stage::{SERVER, Stage, echo_server, secs};
 use super::{Scenario, keep_alive, nothing};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tcp_keepalive::sim::{Firewall, Host, Id, Mappings, SimError};
 use tcp_keepalive::smoltcp::CloseReason;
+use tcp_keepalive_sim::{Firewall, Host, Id, Mappings, SimError};
 
 use super::stage::{DEVICE, SERVER, Stage, away, echo_server, near, on_lan, secs};
 use super::{Scenario, keep_alive, nothing};

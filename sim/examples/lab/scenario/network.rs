@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use smoltcp::wire::IpAddress;
-use tcp_keepalive::sim::wire::Kind;
-use tcp_keepalive::sim::{Conditions, Host, Loss, Mappings, NodeId, Ratio, SimError, Switch};
+use tcp_keepalive_sim::wire::Kind;
+use tcp_keepalive_sim::{Conditions, Host, Loss, Mappings, NodeId, Ratio, SimError, Switch};
 
 use super::stage::{DEVICE, SERVER, Stage, away, echo_server, near, on_lan};
 use super::{Scenario, forgotten_neighbor, keep_alive, nothing};

@@ -1,8 +1,8 @@
 //! What becomes of the peer.
 
 use tcp_keepalive::Config;
-use tcp_keepalive::sim::{Host, Label, Mappings, Memory, Script, SimError};
 use tcp_keepalive::smoltcp::CloseReason;
+use tcp_keepalive_sim::{Host, Label, Mappings, Memory, Script, SimError};
 
 use super::stage::{DEVICE, PORT, SERVER, Stage, echo_server, on_lan, secs};
 use super::{Scenario, nothing};

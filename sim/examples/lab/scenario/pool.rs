@@ -2,7 +2,7 @@
 
 use smoltcp::socket::tcp;
 use smoltcp::wire::IpAddress;
-use tcp_keepalive::sim::{Host, Id, Script, SimError, Switch};
+use tcp_keepalive_sim::{Host, Id, Script, SimError, Switch};
 
 use super::stage::{DEVICE, PORT, SERVER, Stage, near, on_lan, secs};
 use super::{Scenario, keep_alive, nothing};

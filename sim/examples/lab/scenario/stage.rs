@@ -8,12 +8,12 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpAddress, IpCidr, Ipv4Address};
-use tcp_keepalive::sim::trace::{Fate, Happening, Sent};
-use tcp_keepalive::sim::{
-    Conditions, Host, Id, Label, LinkId, Mappings, Nat, NodeId, Script, SimError, World,
-};
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive::{Config, Event, Instant, Verdict};
+use tcp_keepalive_sim::trace::{Fate, Happening, Sent};
+use tcp_keepalive_sim::{
+    Conditions, Host, Id, Label, LinkId, Mappings, Nat, NodeId, Script, SimError, World,
+};
 
 pub(super) const PORT: u16 = 7;
 /// On the LAN.

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use smoltcp::iface::SocketHandle;
-use tcp_keepalive::sim::{Host, Id, LinkId, Memory, NodeId, Rng, Room, SimError, World};
 use tcp_keepalive::{Config, Instant};
+use tcp_keepalive_sim::{Host, Id, LinkId, Memory, NodeId, Rng, Room, SimError, World};
 
 use super::plan::{Plan, Road, coin, draw, secs};
 

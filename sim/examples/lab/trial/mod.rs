@@ -15,12 +15,12 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpAddress, Ipv4Address};
-use tcp_keepalive::sim::trace::Happening;
-use tcp_keepalive::sim::{
+use tcp_keepalive::{Cause, Event, Instant, Verdict};
+use tcp_keepalive_sim::trace::Happening;
+use tcp_keepalive_sim::{
     Conditions, Firewall, Host, Id, LinkId, Loss, Nat, NodeId, Ratio, Rng, Room, Script, SimError,
     Switch, World,
 };
-use tcp_keepalive::{Cause, Event, Instant, Verdict};
 
 use self::faults::{calm_fault, change_options, clock_fault, wild_fault};
 use self::plan::{Death, Road, Traffic, coin, secs};

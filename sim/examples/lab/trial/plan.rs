@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use smoltcp::wire::{IpAddress, IpCidr};
-use tcp_keepalive::sim::{Conditions, Host, Loss, Mappings, Ratio, Rng, Script, SimError};
 use tcp_keepalive::{Config, ProbePayload};
+use tcp_keepalive_sim::{Conditions, Host, Loss, Mappings, Ratio, Rng, Script, SimError};
 
 const PORT: u16 = 7;
 /// What the ticks of a clock may add to any bound.
