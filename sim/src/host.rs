@@ -474,6 +474,8 @@ impl Node for Host {
         }
         for (frame, leaves) in self.leaving.drain(..) {
             let mut nowhere = self.settings.port();
+            // Without room it is lost, and said all the same.
+            let leaves = leaves && port.has_room();
             let port = if leaves { &mut *port } else { &mut nowhere };
             if let Some(room) = phy::Device::transmit(&mut self.keep_alive.wrap(port), now) {
                 phy::TxToken::consume(room, frame.len(), |out| out.copy_from_slice(&frame));

@@ -125,7 +125,7 @@ impl Port {
         }
     }
 
-    const fn has_room(&self) -> bool {
+    pub(super) const fn has_room(&self) -> bool {
         matches!(self.room, Room::Plenty | Room::Frames(1..))
     }
 

@@ -5,7 +5,7 @@ use smoltcp::socket::tcp;
 use tcp_keepalive::Event;
 use tcp_keepalive::smoltcp::CloseReason;
 use tcp_keepalive_sim::wire::Kind;
-use tcp_keepalive_sim::{Conditions, Host, Id, Memory, Script, World};
+use tcp_keepalive_sim::{Conditions, Host, Id, Memory, Room, Script, World};
 
 use super::pair::{PORT, cidr, config, server};
 use super::post::{ms, s};
@@ -72,6 +72,20 @@ fn a_host_at_another_hardware_address_is_kept() {
             assert_eq!(&frame.bytes[6..12], after.as_bytes());
         }
     }
+}
+
+/// A host that gets another hardware address while its device takes nothing knows it all the same: what
+/// has come to the old address by the time that there is room is no sign of life, and breaks nothing.
+#[test]
+fn a_host_without_room_knows_its_new_hardware_address() {
+    let mut lan = lan(kept());
+    lan.world.set_room(lan.server, Room::None).unwrap();
+    lan.world.change_hardware_addr(lan.server, true).unwrap();
+    // The client's first probe waits.
+    lan.world.run_for(config().idle() + s(1)).unwrap();
+    lan.world.set_room(lan.server, Room::Plenty).unwrap();
+    lan.world.run_for(s(1000)).unwrap();
+    assert!(lan.is_connected());
 }
 
 /// Frames for another station are no sign of life: the peer whose frames come so is given up on time.
