@@ -648,8 +648,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
             && let Some(Connection { seen, .. }) = index.and_then(|at| self.connections.get_mut(at))
         {
             let (iss, ..) = seen.flow.numbers();
-            // A SYN that is sent again is that of the same connection.
-            let is_again = iss == segment.seq || seen.hop_limit == 0;
+            // A SYN that is sent again is that of the same connection. One that answers the peer's
+            // may be another socket's.
+            let is_again = iss == segment.seq || seen.hop_limit == 0 && segment.ack.is_none();
             if seen.phase != Phase::Opening || !is_again {
                 // Another connection with the same ends: a listener may have taken a stranger's SYN
                 // (K19).

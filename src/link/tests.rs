@@ -441,3 +441,38 @@ fn a_refused_reset_of_a_handshake_leaves_it_kept_alive() {
     link.follow(now, id, Socket::Open(ends), 1024, false);
     assert_eq!(link.state(id), Some(State::Armed));
 }
+
+/// The answer to a SYN that leaves late, after the sockets were looked at, ends no handshake; it may be
+/// of another socket, which has taken the peer's next SYN. Its numbers are kept for the socket that
+/// has the connection in the end.
+#[test]
+fn an_answer_to_a_syn_ends_no_handshake() {
+    for is_anothers in [false, true] {
+        let now = Instant::from_millis(1000);
+        let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+        let mut link = Link::<2, 4>::new();
+        link.set_capabilities(Medium::Ip, SOFTWARE);
+        let [first, second] = [(); 2].map(|()| link.add(config).unwrap());
+        let answer = TcpRepr {
+            control: TcpControl::Syn,
+            ..repr(b"")
+        };
+        let ends = tuple(V4, [answer.src_port, answer.dst_port]);
+        let others = tuple(V4, [answer.src_port, answer.dst_port + 1]);
+        link.follow(now, first, Socket::Opening(ends), 1024, false);
+        link.handle_sent(now, &emit(V4, &answer));
+        assert_eq!(link.state(first), Some(State::Disabled));
+        let of = if is_anothers {
+            link.follow(now, second, Socket::Opening(ends), 1024, false);
+            link.follow(now, first, Socket::Opening(others), 1024, false);
+            second
+        } else {
+            first
+        };
+        link.follow(now, of, Socket::Opening(ends), 1024, false);
+        assert_eq!(link.state(of), Some(State::Disabled));
+        link.follow(now, of, Socket::Open(ends), 1024, false);
+        assert_eq!(link.state(of), Some(State::Armed));
+        assert!(!link.needs_numbers(Instant::from_millis(11_000), of));
+    }
+}
