@@ -24,7 +24,7 @@ Usage: lab <scenario> [options]                    what a scenario shows, and wh
        lab sweep --seed <N> [options]              one of them again
 
 A scenario, or one seed of a sweep:
-  --seed <N>             where all luck follows from, 0 to 2^64-1 [1]
+  --seed <N>             the random seed, 0 to 2^64-1 [1]
   --svg <file>           write a sequence chart there
   --pcap <file>          write a capture at the device there, for Wireshark (pcapng)
   --trace                print all that happened, not only what matters
@@ -180,8 +180,9 @@ impl Arguments {
     fn play(self, name: &OsStr) -> Result<Command, Failure> {
         let name = name.to_string_lossy();
         let Some(scenario) = scenario::find(&name) else {
+            let nearest = scenario::nearest(&name);
             return Err(Failure::Usage(format!(
-                "there is no scenario `{name}`, `lab list` has what there is"
+                "there is no scenario `{name}`, the nearest is `{nearest}`, and `lab list` has all"
             )));
         };
         self.require_only("a scenario", &[READING, PLAYING])?;
@@ -307,6 +308,7 @@ mod tests {
     fn nonsense_is_refused_in_one_line() {
         for (line, part) in [
             ("half-closed", "there is no scenario `half-closed`"),
+            ("half-opn", "the nearest is `half-open`"),
             ("half-open --idle 0", "a duration is zero"),
             ("half-open --idle", "--idle"),
             ("half-open --idle soon", "`soon`"),

@@ -100,6 +100,12 @@ impl Files {
     }
 }
 
+/// Says which file was written; on stderr, because a report may be on its way elsewhere.
+pub(crate) fn note_written(path: &Path) {
+    // A note that cannot be written is no failure.
+    let _ = writeln!(io::stderr(), "wrote {}", path.display());
+}
+
 impl Output {
     fn create(path: &Path) -> Result<Self, Failure> {
         let path = path.to_owned();
@@ -118,7 +124,13 @@ impl Output {
     ) -> Result<(), Failure> {
         let Self { path, mut file } = self;
         let result = fill(&mut file).and_then(|()| file.flush());
-        result.map_err(|error| Failure::Write { path, error })
+        match result {
+            Ok(()) => {
+                note_written(&path);
+                Ok(())
+            }
+            Err(error) => Err(Failure::Write { path, error }),
+        }
     }
 }
 

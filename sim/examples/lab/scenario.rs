@@ -59,6 +59,13 @@ pub(crate) fn find(name: &str) -> Option<&'static Scenario> {
     ALL.iter().copied().find(|scenario| scenario.name == name)
 }
 
+/// The name that is most like it.
+pub(crate) fn nearest(name: &str) -> &'static str {
+    let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
+    let names = ALL.iter().map(|scenario| scenario.name);
+    names.min_by_key(distance).unwrap_or_default()
+}
+
 /// A scenario that was played, to its end or not.
 #[derive(Debug)]
 pub(crate) struct Run {

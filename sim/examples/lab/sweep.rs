@@ -15,6 +15,7 @@ use tcp_keepalive_sim::{Invariant, SimError, Violation};
 use crate::failure::Failure as Ending;
 use crate::options::SweepOptions;
 use crate::plot;
+use crate::report::note_written;
 use crate::report::print;
 use crate::trial::{self, Delay, Failure, Outcome, Plan, Weather};
 
@@ -70,9 +71,10 @@ pub(crate) fn run(options: &SweepOptions) -> Result<(), Ending> {
     let took = began.elapsed();
     bar.finish_and_clear();
     print(&summary.text(took))?;
-    if let Some((_, file)) = plot {
+    if let Some((path, file)) = plot {
         plot::delay_against_loss(file, &summary.delays)
             .map_err(|error| unwritable(options, error))?;
+        note_written(path);
     }
     if summary.failures.is_empty() {
         Ok(())
@@ -218,9 +220,9 @@ impl Summary {
             ("false verdicts", self.false_verdicts.to_string()),
             ("missed verdicts", self.missed_verdicts.to_string()),
             (
-                "live peers cut off",
+                "network was down",
                 format!(
-                    "{} (by wild networks, told from the dead by nobody)",
+                    "{} given up while their network was down for longer than the detection time",
                     self.network_verdicts
                 ),
             ),
