@@ -100,6 +100,11 @@ const fn millis_rounded_up(duration: Duration) -> u64 {
 ///   when the peer dies wants [`Config::with_user_timeout`] too, or [`Config::detect_within`],
 ///   which covers both.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(into = "crate::stored::Stored", try_from = "crate::stored::Stored")
+)]
 pub struct Config {
     pub(crate) idle: Millis,
     pub(crate) interval: Millis,
@@ -112,6 +117,7 @@ pub struct Config {
 /// What a probe carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ProbePayload {
     /// No data: what RFC 9293 3.8.4 recommends (SHLD-12) and every current stack answers.

@@ -60,6 +60,7 @@
 //! | `smoltcp` | `smoltcp::KeepAliveSet`: keep-alive for the sockets of a smoltcp interface |
 //! | `embassy-net` | `embassy_net::{Device, Control}`: keep-alive for every connection of an embassy-net stack |
 //! | `embassy` | only the conversions to and from `embassy-time`, for a stack of your own |
+//! | `serde` | `Serialize` and `Deserialize` of [`Config`]: durations in milliseconds, checked when read |
 //! | `defmt` | `defmt::Format` on the public types, log lines from the adapter |
 
 #![cfg_attr(not(test), no_std)]
@@ -81,6 +82,8 @@ pub mod link;
 mod probe;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
+#[cfg(feature = "serde")]
+mod stored;
 mod tcb;
 mod time;
 
