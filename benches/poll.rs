@@ -12,6 +12,7 @@ extern crate alloc;
     clippy::arithmetic_side_effects,
     reason = "a benchmark that is out of bounds had better stop"
 )]
+#[path = "../tools/fixture/mod.rs"]
 mod fixture;
 
 use std::time::{Duration, Instant};
