@@ -697,14 +697,13 @@ impl KeepAlive {
                 self.flags.set(Flags::STRUCK);
                 if is_late {
                     // K9: what was asked before the host slept proves nothing.
-                    self.count_if(true);
-                    self.ask_once_more(now);
+                    self.flags.set(Flags::SPARED);
                 } else if due > self.strikes_at() {
                     // Something that asks left within the last interval before that.
-                    self.fail_attempt(now, false);
-                } else {
-                    self.want(now);
+                    return self.fail_attempt(now, false);
                 }
+                self.count_if(is_late);
+                self.want(now);
             }
             Phase::Offered => {
                 // K4: an interval passed and the probe never left.
@@ -966,10 +965,10 @@ impl KeepAlive {
         let attempts = u32::from(self.unanswered)
             .wrapping_add(u32::from(self.unsent))
             .wrapping_add(u32::from(pending));
-        // K9: the host may have been asleep, or its clock set, while the device was busy for a moment.
-        let is_refused = self.phase == Phase::Offered && self.flags.has(Flags::SPARED);
+        // K9: of what was asked once more, and could not leave, the count decides.
         self.phase == Phase::Owing
-            || self.flags.has(Flags::STRUCK) && !is_refused
+            || self.flags.has(Flags::STRUCK)
+                && (pending || self.phase != Phase::Offered || !self.flags.has(Flags::SPARED))
             || attempts >= u32::from(self.count)
     }
 
