@@ -14,10 +14,10 @@ use libfuzzer_sys::fuzz_target;
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpAddress, IpCidr};
+use tcp_keepalive::{Config, Instant, ProbePayload};
 use tcp_keepalive_sim::{
     Conditions, Host, Id, LinkId, Loss, Memory, NodeId, Ratio, Room, Script, SimError, World,
 };
-use tcp_keepalive::{Config, Instant, ProbePayload};
 
 const PORT: u16 = 7;
 const MAX_FAULTS: usize = 24;
