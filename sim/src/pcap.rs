@@ -15,6 +15,7 @@ use pcap_file::{DataLink, Endianness, PcapError};
 
 use super::label::Labels;
 use super::trace::{Entry, Fate, Lost, Note, Sent};
+use super::world::START;
 use super::{LinkId, NodeId, Trace, phrase};
 use crate::Instant;
 
@@ -27,8 +28,8 @@ const MOST_COMMENTS: usize = 50;
 
 impl Trace {
     /// Writes what a capture at the devices of `vantage` would have shown, as pcapng: what it sent,
-    /// when it sent it, and what arrived there, when it arrived, each with the virtual clock's
-    /// time. There is an interface for each of its links.
+    /// when it sent it, and what arrived there, when it arrived, each with the time since
+    /// the world began. There is an interface for each of its links.
     ///
     /// The comments of a packet say what it is, and what a capture could not have known: that it
     /// was lost later, that a bit of it was turned over, and what else happened in the world until
@@ -183,10 +184,11 @@ impl<'t> Capture<'t> {
             .links
             .iter()
             .position(|(link, ..)| *link == sent.link)?;
+        let micros = at.saturating_duration_since(START).as_micros();
         Some(EnhancedPacketBlock {
             interface_id: u32::try_from(interface).ok()?,
             // The writer takes nanoseconds for units, whatever the interface's resolution is.
-            timestamp: Duration::from_nanos(at.as_micros()),
+            timestamp: Duration::from_nanos(micros.try_into().ok()?),
             original_len: u32::try_from(bytes.len()).ok()?,
             data: Cow::Borrowed(bytes),
             options: vec![comment(self.describe(sent))],
@@ -284,8 +286,8 @@ mod tests {
         };
         let near = times(&capture(&scene, scene.device));
         let far = times(&capture(&scene, scene.peer));
-        assert_eq!(near, [1_000_000_000, 1_000_020_000, 1_000_020_000]);
-        assert_eq!(far, [1_000_010_000, 1_000_010_000, 1_000_030_000]);
+        assert_eq!(near, [0, 20_000, 20_000]);
+        assert_eq!(far, [10_000, 10_000, 30_000]);
     }
 
     /// What is lost is in the capture of the sender, which says so, and not in the other one.
@@ -299,7 +301,7 @@ mod tests {
         let [.., (_, _, before), (at, _, comments)] = &near[..] else {
             panic!("too few packets");
         };
-        assert_eq!(*at, 1_010_020_000);
+        assert_eq!(*at, 10_020_000);
         assert_eq!(comments[..], ["probe 1; lost: partition"]);
         let remark = "after this, 1.000000 s since the world began: device-peer: partitioned";
         assert_eq!(before[..], ["ack", remark]);

@@ -118,7 +118,7 @@ fn nodes(trace: &Trace, layout: &Layout<'_>) -> impl Iterator<Item = (&'static s
 
 fn time(placed: &Placed<'_>, layout: &Layout<'_>) -> Text {
     text(
-        &phrase::seconds(placed.row.from(), layout.decimals),
+        &format!("{} s", phrase::seconds(placed.row.from(), layout.decimals)),
         AXIS - 12,
         placed.y + 4,
     )
