@@ -387,7 +387,7 @@ impl Account {
         // What is sent again, and is no keep-alive, the stack does not hold for acknowledged.
         let is_unacknowledged = |una: &u32| {
             let is_more = segment.fin || segment.payload.len() > 1 || is_after(end, *una);
-            is_more && is_after(*una, segment.seq)
+            is_more && una.wrapping_sub(segment.seq) <= self.reach.send
         };
         if !segment.syn && self.snd_una.as_ref().is_some_and(is_unacknowledged) {
             self.snd_una = Some(segment.seq);
