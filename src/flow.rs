@@ -132,6 +132,9 @@ impl Facts {
     const UNSENT: u8 = 1 << 5;
     /// A SYN without an acknowledgement arrived, and the stack has sent nothing since (K19).
     const STRANGER: u8 = 1 << 6;
+    /// The stack was asked for its numbers, by a keep-alive of its own.
+    #[cfg(feature = "link")]
+    const NUMBERS_ASKED: u8 = 1 << 7;
 
     #[inline]
     const fn has(self, fact: u8) -> bool {
@@ -373,6 +376,24 @@ impl Flow {
     #[cfg(feature = "link")]
     pub(crate) const fn rcv_wnd(&self) -> u16 {
         self.rcv_wnd
+    }
+
+    #[cfg(feature = "link")]
+    pub(crate) const fn set_numbers_asked(&mut self) {
+        self.facts.put(Facts::NUMBERS_ASKED, true);
+    }
+
+    #[cfg(feature = "link")]
+    pub(crate) const fn is_numbers_asked(&self) -> bool {
+        self.facts.has(Facts::NUMBERS_ASKED)
+    }
+
+    /// Whether the stack was asked for its numbers; from now on it was not.
+    #[cfg(feature = "link")]
+    pub(crate) const fn take_numbers_asked(&mut self) -> bool {
+        let is_asked = self.is_numbers_asked();
+        self.facts.put(Facts::NUMBERS_ASKED, false);
+        is_asked
     }
 
     /// Records what the stack answered to a RST that is not where it wants it (RFC 5961 3.2). Returns

@@ -386,17 +386,22 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// stack write a keep-alive of its own then, which tells the numbers, and put the probe in its
     /// place: see [`replace_keep_alive`](Self::replace_keep_alive).
     #[must_use]
-    pub fn needs_numbers(&self, now: Instant, id: Id) -> bool {
-        self.connection(id)
-            .is_some_and(|Connection { seen, machine }| {
-                let is_due = machine.is_wanting() || machine.wake_at() <= now;
-                seen.phase == Phase::Open && !seen.flow.is_known() && is_due
-            })
+    pub fn needs_numbers(&mut self, now: Instant, id: Id) -> bool {
+        let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
+            return false;
+        };
+        let is_due = machine.is_wanting() || machine.wake_at() <= now;
+        let needs = seen.phase == Phase::Open && !seen.flow.is_known() && is_due;
+        if needs {
+            seen.flow.set_numbers_asked();
+        }
+        needs
     }
 
     /// Writes a probe over the frame that [`handle_sent`](Self::handle_sent) was shown last, if that is
     /// the keep-alive by which the stack told its numbers: see [`needs_numbers`](Self::needs_numbers).
-    /// The probe is no longer than that keep-alive. It has to leave.
+    /// If no probe is due any more, it is a bare acknowledgement. Either is no longer than that
+    /// keep-alive. It has to leave.
     #[inline]
     pub fn replace_keep_alive(&mut self, frame: &mut [u8]) {
         if let Some(index) = self.told.take() {
@@ -412,15 +417,20 @@ impl<const N: usize, const W: usize> Link<N, W> {
         };
         let mut out = [0; MAX_FRAME_LEN];
         let (framing, ours, payload) = (self.framing, self.hardware, machine.payload());
-        if seen
-            .write(&mut out, framing, ours, Kind::Probe, payload)
-            .is_some()
-        {
+        let is_wanting = machine.is_wanting();
+        let kind = if is_wanting {
+            Kind::Probe
+        } else {
+            Kind::Challenge
+        };
+        if seen.write(&mut out, framing, ours, kind, payload).is_some() {
             for (to, from) in frame.iter_mut().zip(&out) {
                 *to = *from;
             }
-            self.sending = Sending::Of(index);
-            self.handle_transmitted(self.now);
+            if is_wanting {
+                self.sending = Sending::Of(index);
+                self.handle_transmitted(self.now);
+            }
         }
     }
 
@@ -644,6 +654,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
         hop_limit: u8,
     ) {
         let mut index = self.search(tuple);
+        if index.is_none() && segment.len == 1 {
+            // The verdict was sooner than the stack's keep-alive.
+            let is_asked = |Connection { seen, .. }: &Connection<W>| {
+                seen.tuple == *tuple && seen.phase == Phase::Dead && seen.flow.is_numbers_asked()
+            };
+            index = self.connections.iter().position(is_asked);
+        }
         if segment.syn
             && let Some(Connection { seen, .. }) = index.and_then(|at| self.connections.get_mut(at))
         {
@@ -676,7 +693,15 @@ impl<const N: usize, const W: usize> Link<N, W> {
             (seen, None)
         };
         let was_known = seen.flow.is_known();
-        let asks = seen.flow.handle_sent(segment);
+        let mut asks = seen.flow.handle_sent(segment);
+        // The stack's keep-alive: see `needs_numbers`. Until it could leave, the numbers may have become
+        // known otherwise.
+        let may_be_told = segment.len == 1 && !(asks && was_known);
+        if may_be_told && seen.flow.take_numbers_asked() {
+            seen.flow.handle_quiet();
+            self.told = index;
+            asks = false;
+        }
         if hop[0] & 1 == 0 {
             seen.hardware = hop;
         }
@@ -698,11 +723,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
             // numbers before.
             Phase::Opening if !was_known && seen.flow.is_known() => {
                 seen.open(machine, self.now, true);
-            }
-            // It is the stack's keep-alive: see `needs_numbers`.
-            Phase::Open if !was_known && machine.is_wanting() && segment.len == 1 => {
-                seen.flow.handle_quiet();
-                self.told = index;
             }
             Phase::Open if asks => machine.handle_sent(self.now),
             _ => {}

@@ -219,7 +219,7 @@ fn link<const N: usize, const W: usize>(config: Config) {
     black_box(black_box(&mut *link).poll_receive(&mut out));
     black_box(black_box(&mut *link).take_change());
     black_box(&mut *link).replace_keep_alive(black_box(&mut [0; 64]));
-    black_box(link.needs_numbers(now(), id));
+    black_box(black_box(&mut *link).needs_numbers(now(), id));
     black_box(link.poll_opening());
     black_box(link.poll_timeout());
     black_box(black_box(&mut *link).poll_event());
