@@ -476,3 +476,83 @@ fn an_answer_to_a_syn_ends_no_handshake() {
         assert!(!link.needs_numbers(Instant::from_millis(11_000), of));
     }
 }
+
+/// A keep-alive of the stack's that only has to tell numbers does not leave as it is, however late it
+/// is: a probe leaves in its place while one is due, and else a bare acknowledgement.
+#[test]
+fn a_keep_alive_that_tells_numbers_is_replaced() {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Meanwhile {
+        Nothing,
+        PeerIsHeard,
+        Verdict,
+    }
+    for meanwhile in [
+        Meanwhile::Nothing,
+        Meanwhile::PeerIsHeard,
+        Meanwhile::Verdict,
+    ] {
+        let at = |secs: u64| Instant::from_millis(secs * 1000);
+        let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+        let mut link = Link::<1, 4>::new();
+        link.set_capabilities(Medium::Ip, SOFTWARE);
+        let id = link.add(config).unwrap();
+        let ack = TcpRepr {
+            control: TcpControl::None,
+            ..repr(b"")
+        };
+        let ends = tuple(V4, [ack.src_port, ack.dst_port]);
+        link.follow(at(1), id, Socket::Open(ends), 1024, false);
+        let mut out = [0; MAX_FRAME_LEN];
+        link.handle_timeout(at(11));
+        assert_eq!(link.poll_transmit(at(11), &mut out), None);
+        assert!(link.needs_numbers(at(11), id));
+        match meanwhile {
+            Meanwhile::Nothing => {}
+            Meanwhile::PeerIsHeard => {
+                link.handle_sent(at(11), &emit(V4, &ack));
+                let answer = TcpRepr {
+                    src_port: ack.dst_port,
+                    dst_port: ack.src_port,
+                    seq_number: ack.ack_number.unwrap(),
+                    ack_number: Some(ack.seq_number),
+                    ..ack
+                };
+                link.handle_received(at(11), &emit([V4[1], V4[0]], &answer));
+                assert_eq!(link.state(id), Some(State::Armed));
+            }
+            Meanwhile::Verdict => {
+                for secs in [13, 15, 17] {
+                    link.handle_timeout(at(secs));
+                    assert_eq!(link.poll_transmit(at(secs), &mut out), None);
+                }
+                assert_eq!(link.state(id), Some(State::TimedOut));
+            }
+        }
+        let asks = TcpRepr {
+            seq_number: ack.seq_number - 1,
+            payload: b"\0",
+            ..ack
+        };
+        let mut frame = emit(V4, &asks);
+        link.handle_sent(at(17), &frame);
+        link.replace_keep_alive(&mut frame);
+        let is_probe = meanwhile == Meanwhile::Nothing;
+        let (seq, sent) = if is_probe {
+            (asks.seq_number, 1)
+        } else {
+            (ack.seq_number, 0)
+        };
+        let left = segment(&frame).unwrap();
+        assert_eq!((left.len, left.rst), (0, false));
+        assert_eq!(left.seq, SeqNumber(seq.0.cast_unsigned()));
+        assert_eq!(link.stats(id).unwrap().probes_sent, sent);
+
+        // What the stack sends of its own accord is left alone.
+        let mut frame = emit(V4, &asks);
+        let before = frame.clone();
+        link.handle_sent(at(17), &frame);
+        link.replace_keep_alive(&mut frame);
+        assert_eq!(frame, before);
+    }
+}
