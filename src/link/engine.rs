@@ -908,11 +908,11 @@ impl<const N: usize, const W: usize> Link<N, W> {
         None
     }
 
-    /// Finds out when something is due.
+    /// Finds out when something is due, among the connections that time can do something to.
     #[inline(never)]
     fn plan(&mut self) {
-        let moments = self.connections.iter().map(|c| c.machine.wake_at());
-        self.wake_at = moments.fold(Instant::MAX, Instant::min);
+        let open = self.connections.iter().filter(|c| c.is_open());
+        self.wake_at = open.fold(Instant::MAX, |at, c| at.min(c.machine.wake_at()));
     }
 
     /// Records that the device took the frame that [`poll_transmit`](Self::poll_transmit) wrote last

@@ -556,3 +556,30 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
         assert_eq!(frame, before);
     }
 }
+
+/// A connection that the stack has reset has no deadline, even if its end was not confirmed yet.
+#[test]
+fn a_connection_that_was_reset_has_no_deadline() {
+    let at = |secs: u64| Instant::from_millis(secs * 1000);
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+    let mut link = Link::<1, 4>::new();
+    link.set_capabilities(Medium::Ip, SOFTWARE);
+    let id = link.add(config).unwrap();
+    let reset = TcpRepr {
+        control: TcpControl::Rst,
+        ..repr(b"")
+    };
+    let ends = tuple(V4, [reset.src_port, reset.dst_port]);
+    link.follow(at(1), id, Socket::Open(ends), 1024, false);
+    link.take_change();
+    link.handle_timeout(at(1));
+    let mut out = [0; MAX_FRAME_LEN];
+    assert_eq!(link.poll_transmit(at(1), &mut out), None);
+    assert_eq!(link.poll_timeout(), Some(at(11)));
+
+    link.handle_sent(at(2), &emit(V4, &reset));
+    link.take_change();
+    link.handle_timeout(at(20));
+    assert_eq!(link.poll_transmit(at(20), &mut out), None);
+    assert_eq!(link.poll_timeout(), None);
+}
