@@ -406,27 +406,18 @@ impl<const N: usize> KeepAliveSet<N> {
             iface.any_ip() || addresses.any(|cidr| address_in(cidr.address()) == address)
         };
         let mut has_closed = false;
-        let mut hint = 0;
-        let mut is_there = [false; N];
-        for (handle, socket) in sockets.iter_mut() {
-            // Most often the places are in the order of the sockets.
-            let mut id = Id(hint);
-            if self.handles.get(hint) != Some(&handle) || !self.link.is_taken(id) {
-                let Some(found) = self.id(handle) else {
-                    continue;
-                };
-                id = found;
+        for (index, handle) in self.handles.iter().enumerate() {
+            let id = Id(index);
+            if !self.link.is_taken(id) || !is_changed && !self.link.is_place_due(id, now) {
+                continue;
             }
-            let Some(socket) = <tcp::Socket<'_>>::downcast_mut(socket) else {
+            let socket = sockets.iter_mut().find(|(other, _)| other == handle);
+            let Some(socket) = socket.and_then(|(_, socket)| <tcp::Socket<'_>>::downcast_mut(socket))
+            else {
+                // It is not in the socket set any more, or is not a TCP socket.
+                self.link.remove(id);
                 continue;
             };
-            hint = id.0.wrapping_add(1);
-            if let Some(is_there) = is_there.get_mut(id.0) {
-                *is_there = true;
-            }
-            if !is_changed && !self.link.is_place_due(id, now) {
-                continue;
-            }
             let mut facts = socket_in(socket);
             if let Some(tuple) = self.link.tuple(id)
                 && !is_ours(tuple.local_addr())
@@ -446,12 +437,6 @@ impl<const N: usize> KeepAliveSet<N> {
                 if own.is_none() {
                     socket.set_keep_alive(None);
                 }
-            }
-        }
-        // What is not in the socket set any more, or is not a TCP socket.
-        for (index, is_there) in is_there.iter().enumerate() {
-            if !is_there {
-                self.link.remove(Id(index));
             }
         }
         has_closed
