@@ -266,18 +266,19 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Socket::Opening(tuple) => (tuple, false),
             Socket::Open(tuple) => (tuple, true),
         };
-        let is_noted = self.noted(tuple).is_some();
         let Some(Connection { seen, .. }) = self.connections.get_mut(id.0) else {
             return false;
         };
         let mut is_same = seen.tuple == *tuple;
+        let was_open = is_same && matches!(seen.phase, Phase::Open | Phase::Moved);
         let was_opening = is_same && seen.phase == Phase::Opening;
-        if is_same {
+        if is_same && !(was_open && is_open) {
+            let is_noted = find_noted(&mut self.openings, tuple).is_some();
             is_same = match seen.phase {
                 // Opened anew without a word: the last SYN is that of the handshake that succeeds.
                 Phase::Opening => !is_open || !is_noted,
                 // Of another connection, the SYN would have been noted.
-                Phase::Open | Phase::Moved => is_open || !is_noted,
+                Phase::Open | Phase::Moved => !is_noted,
                 _ => is_open && !is_noted,
             };
         }
@@ -297,7 +298,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 }
             }
         }
-        if is_open || !is_same {
+        if is_open && !was_open || !is_same {
             self.forget(tuple);
         }
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
@@ -1090,13 +1091,14 @@ impl<const N: usize, const W: usize> Link<N, W> {
         is_changed
     }
 
-    /// Returns whether the connection of `id` is to be served at `now`.
+    /// Returns whether to [`follow`](Self::follow) the place of `id` at `now`: it is taken, and either
+    /// each is to be followed or something is due there.
     #[cfg(feature = "smoltcp")]
     #[inline]
-    pub(crate) fn is_place_due(&self, id: Id, now: Instant) -> bool {
+    pub(crate) fn is_to_follow(&self, id: Id, now: Instant, each: bool) -> bool {
         self.connection(id)
             .is_some_and(|Connection { machine, .. }| {
-                machine.wake_at() <= now || machine.is_wanting()
+                each || machine.is_wanting() || machine.wake_at() <= now
             })
     }
 

@@ -613,16 +613,17 @@ fn sum(mut sum: u64, octets: &[u8]) -> u64 {
             sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
         }
     }
-    if !rest.is_empty() {
-        let mut last = [0; 8];
-        for (to, from) in last.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        for word in last.as_chunks::<4>().0 {
-            sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
-        }
+    let (words, rest) = rest.as_chunks::<4>();
+    for word in words {
+        sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
     }
-    sum
+    let last = match *rest {
+        [a, b, c] => [a, b, c, 0],
+        [a, b] => [a, b, 0, 0],
+        [a] => [a, 0, 0, 0],
+        _ => return sum,
+    };
+    sum.wrapping_add(u64::from(u32::from_ne_bytes(last)))
 }
 
 /// All 16-bit words of a sum, added in one's complement. The sum is of less than 2^16 words.

@@ -8,7 +8,6 @@ use ::smoltcp::time;
 
 use super::KeepAliveSet;
 use super::convert::instant_in;
-use crate::link::MAX_FRAME_LEN;
 
 /// Longer than any segment without data: Ethernet, IPv6, TCP with all its options.
 const ANSWER_LEN: usize = 128;
@@ -234,15 +233,17 @@ impl<T: phy::RxToken, const N: usize> phy::RxToken for RxToken<'_, '_, T, N> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
         let Self { inner, shared } = self;
         if let Some(inner) = inner {
-            inner.consume(|frame| {
+            return inner.consume(|frame| {
                 shared.with(|set| set.link.receive(frame));
                 read(frame, f)
-            })
-        } else {
-            let mut frame = [0; MAX_FRAME_LEN];
-            shared.with(|set| frame = set.frame);
-            read(frame.get(..shared.len).unwrap_or_default(), f)
+            });
         }
+        // The answer to a frame of ours is shown to nobody: until then the set can be away.
+        let set = shared.set.take();
+        let frame = set.as_ref().and_then(|set| set.frame.get(..shared.len));
+        let result = read(frame.unwrap_or_default(), f);
+        shared.set.set(set);
+        result
     }
 
     fn meta(&self) -> PacketMeta {

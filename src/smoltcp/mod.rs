@@ -408,7 +408,7 @@ impl<const N: usize> KeepAliveSet<N> {
         let mut has_closed = false;
         for (index, handle) in self.handles.iter().enumerate() {
             let id = Id(index);
-            if !self.link.is_taken(id) || !is_changed && !self.link.is_place_due(id, now) {
+            if !self.link.is_to_follow(id, now, is_changed) {
                 continue;
             }
             let socket = sockets.iter_mut().find(|(other, _)| other == handle);
