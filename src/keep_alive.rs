@@ -661,13 +661,14 @@ impl KeepAlive {
     /// Afterwards there may be a probe in [`poll_transmit`](Self::poll_transmit) or an event in
     /// [`poll_event`](Self::poll_event).
     pub fn handle_timeout(&mut self, now: Instant, tcb: &Tcb) {
+        self.handle_step_back(now);
         self.handle_time(now, !tcb.is_quiet());
     }
 
-    /// [`handle_timeout`](Self::handle_timeout), of a connection that is busy or quiet.
+    /// [`handle_timeout`](Self::handle_timeout), of a connection that is busy or quiet. The clock has
+    /// not stepped back.
     #[inline(never)]
     pub(crate) fn handle_time(&mut self, now: Instant, is_busy: bool) {
-        self.handle_step_back(now);
         self.settle_config(now);
         if !is_busy && self.phase == Phase::Owing {
             // What was outstanding is not any more, whatever we have seen of it.

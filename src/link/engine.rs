@@ -882,18 +882,16 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Offers what is due, and finds out when something else is. Without `out` there is no room.
     #[inline(never)]
     fn offer(&mut self, now: Instant, mut out: Option<&mut Buffer>) -> Option<usize> {
+        let challenges = self.strangers == Strangers::Unanswered;
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
             let kind = match seen.phase {
+                Phase::Open if machine.is_wanting() => {
+                    let is_offered = machine.offer(now, seen.flow.is_busy());
+                    is_offered.then_some(Kind::Probe)
+                }
+                Phase::Open => (challenges && seen.flow.has_stranger()).then_some(Kind::Challenge),
                 Phase::GivenUp | Phase::StackTold => Some(Kind::Reset),
                 Phase::Moved => Some(Kind::Probe),
-                Phase::Open if machine.is_wanting() && machine.offer(now, seen.flow.is_busy()) => {
-                    Some(Kind::Probe)
-                }
-                Phase::Open
-                    if seen.flow.has_stranger() && self.strangers == Strangers::Unanswered =>
-                {
-                    Some(Kind::Challenge)
-                }
                 _ => None,
             };
             // Without numbers there is nothing to send, and a probe that was offered did not leave.

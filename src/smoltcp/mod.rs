@@ -419,7 +419,8 @@ impl<const N: usize> KeepAliveSet<N> {
                 continue;
             };
             let mut facts = socket_in(socket);
-            if let Some(tuple) = self.link.tuple(id)
+            if is_changed
+                && let Some(tuple) = self.link.tuple(id)
                 && !is_ours(tuple.local_addr())
             {
                 // smoltcp has closed it, or will in this poll, without a word.
