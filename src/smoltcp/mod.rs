@@ -412,7 +412,8 @@ impl<const N: usize> KeepAliveSet<N> {
                 continue;
             }
             let socket = sockets.iter_mut().find(|(other, _)| other == handle);
-            let Some(socket) = socket.and_then(|(_, socket)| <tcp::Socket<'_>>::downcast_mut(socket))
+            let Some(socket) =
+                socket.and_then(|(_, socket)| <tcp::Socket<'_>>::downcast_mut(socket))
             else {
                 // It is not in the socket set any more, or is not a TCP socket.
                 self.link.remove(id);
