@@ -159,6 +159,9 @@ impl Flags {
     const ASKED: u8 = 1 << 5;
     /// A destination-unreachable message arrived since the peer was last heard.
     const UNREACHABLE: u8 = 1 << 6;
+    /// The machine's owner has an end to report that is no verdict.
+    #[cfg(feature = "link")]
+    const ENDED: u8 = 1 << 7;
 
     /// What is forgotten when the peer is heard: everything but that it was heard.
     const OF_ROUND: u8 = !Self::HEARD;
@@ -332,6 +335,20 @@ impl KeepAlive {
             self.phase = Phase::Off;
             self.forget_round();
         }
+    }
+
+    /// Takes note of an end that is no verdict.
+    #[cfg(feature = "link")]
+    pub(crate) const fn note_end(&mut self) {
+        self.flags.set(Flags::ENDED);
+    }
+
+    /// Whether an end that is no verdict has to be reported; from now on it has not.
+    #[cfg(feature = "link")]
+    pub(crate) const fn take_end(&mut self) -> bool {
+        let is_ended = self.flags.has(Flags::ENDED);
+        self.flags.clear(Flags::ENDED);
+        is_ended
     }
 
     /// Replaces the configuration, at once (K8): an armed machine waits until

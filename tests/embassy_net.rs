@@ -744,6 +744,10 @@ fn place_of_a_dropped_socket_is_free_after_the_next_probe() {
             Some(CloseReason::LocalAbort)
         );
     }
+    for connection in dropped {
+        let ended = Notice::Connection(connection, Event::LocalAbort);
+        assert_eq!(lab.control.try_next_event(), Some(ended));
+    }
     lab.listen(101);
     let (connection, _) = lab.connect(101);
     assert_eq!(lab.control.state(connection), Some(State::Armed));

@@ -312,7 +312,13 @@ fn rebuilt_host_resets_while_probing() {
         );
         let stats = client.stats(&connection);
         assert_eq!((stats.probes_sent, stats.verdicts), (1, 0));
-        assert_eq!(client.events(), []);
+        let ended = Event::PeerReset {
+            while_probing: true,
+        };
+        assert_eq!(
+            client.events(),
+            [Notice::Connection(connection.ends, ended)]
+        );
 
         // The host that came back is as good as any.
         let listener = rebuilt.enter(|| listen(HOST_V4));

@@ -488,7 +488,11 @@ fn rebuilt_host_resets_while_probing() {
         let stats = client.stats(handle);
         assert_eq!((stats.probes_sent, stats.verdicts), (1, 0));
         assert_eq!(client.state(handle), tcp::State::Closed);
-        assert!(client.events().is_empty(), "{:?}", client.events());
+        let events: Vec<_> = client.events().iter().map(|it| it.event).collect();
+        let ended = Event::PeerReset {
+            while_probing: true,
+        };
+        assert_eq!(events, [ended]);
     });
 }
 

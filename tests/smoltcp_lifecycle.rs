@@ -1262,7 +1262,7 @@ fn an_empty_set_polls() {
     assert_eq!(keep_alive.poll_event(), None);
 }
 
-/// A handle that is not a TCP socket's is dropped.
+/// A handle that is not a TCP socket's is dropped, and an event says so.
 #[test]
 fn handle_that_is_not_tcp_is_dropped() {
     let (mut iface, mut device, mut sockets, handle) = loopback();
@@ -1274,6 +1274,15 @@ fn handle_that_is_not_tcp_is_dropped() {
     keep_alive.poll(Instant::ZERO, &mut iface, &mut device, &mut sockets);
     assert_eq!(keep_alive.state(other), None);
     assert_eq!(keep_alive.state(handle), Some(State::Disabled));
+    assert_eq!(keep_alive.poll_event(), Some((other, Event::NoSocket)));
+    assert_eq!(keep_alive.poll_event(), None);
+
+    // Its place can be taken again.
+    let more = sockets.add(tcp::Socket::new(buffer(), buffer()));
+    keep_alive.enable(more, Config::DEFAULT).unwrap();
+    keep_alive.poll(Instant::ZERO, &mut iface, &mut device, &mut sockets);
+    assert_eq!(keep_alive.state(more), Some(State::Disabled));
+    assert_eq!(keep_alive.poll_event(), None);
 }
 
 /// A handle whose socket was removed is dropped, while it is being probed too.
@@ -1290,6 +1299,8 @@ fn handle_that_was_removed_is_dropped() {
     let keep_alive = &t.host().keep_alive;
     assert_eq!(keep_alive.state(removed), None);
     assert_eq!(keep_alive.close_reason(removed), None);
+    let &(_, of, event) = t.host().events().last().unwrap();
+    assert_eq!((of, event), (removed, Event::NoSocket));
     t.probe_on(1, 2).at(14).probe_on(1, 3).at(16).rst();
     t.at(1000);
     assert!(t.take_sent().is_empty());

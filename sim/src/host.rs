@@ -381,7 +381,10 @@ impl Host {
     fn report(&mut self, turn: &mut Turn<'_>) -> Vec<(SocketHandle, Event)> {
         let mut events = Vec::new();
         while let Some((handle, event)) = self.keep_alive.poll_event() {
-            turn.note(Happening::KeepAlive { handle, event });
+            // `Happening::Ended` says more of the others.
+            if let Event::Suspect { .. } | Event::Recovered { .. } | Event::TimedOut(_) = event {
+                turn.note(Happening::KeepAlive { handle, event });
+            }
             self.events.push((turn.now, handle, event));
             events.push((handle, event));
         }

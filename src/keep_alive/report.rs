@@ -22,6 +22,9 @@ pub enum State {
 }
 
 /// An event for the application.
+///
+/// [`KeepAlive`](crate::KeepAlive) reports the first three. `Link` and the adapters, which see how a
+/// connection ends, report the others: each connection ends with one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -39,6 +42,19 @@ pub enum Event {
     /// The peer is dead. An adapter of this crate has closed the socket already; in a stack of
     /// your own, abort the connection now.
     TimedOut(Verdict),
+    /// The peer reset the connection.
+    PeerReset {
+        /// It was being probed: most likely it has restarted and knows nothing of us.
+        while_probing: bool,
+    },
+    /// Both sides closed the connection.
+    Closed,
+    /// The application aborted the connection, or the stack's own timeout did.
+    LocalAbort,
+    /// The interface lost the address that the connection was using.
+    AddressLost,
+    /// The handle that was enabled has no TCP socket. `KeepAliveSet` has disabled it.
+    NoSocket,
 }
 
 /// Why, and on what evidence, a peer was given up.
@@ -149,6 +165,14 @@ impl fmt::Display for Event {
                 write!(f, "recovered: {unanswered} probes unanswered")
             }
             Self::TimedOut(verdict) => write!(f, "timed out: {verdict}"),
+            Self::PeerReset {
+                while_probing: true,
+            } => f.write_str("reset by the peer while it was being probed"),
+            Self::PeerReset { .. } => f.write_str("reset by the peer"),
+            Self::Closed => f.write_str("closed by both sides"),
+            Self::LocalAbort => f.write_str("aborted at this end"),
+            Self::AddressLost => f.write_str("the interface lost its address"),
+            Self::NoSocket => f.write_str("disabled: the handle has no TCP socket"),
         }
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use super::frame::{
     Buffer, Envelope, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, PROTOCOL_TCP, Tuple,
 };
-use crate::{Cause, Flow, Instant, KeepAlive, ProbePayload, State, Verdict};
+use crate::{Cause, Event, Flow, Instant, KeepAlive, ProbePayload, State, Verdict};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +136,21 @@ pub(super) enum Kind {
 pub(super) struct Connection<const W: usize> {
     pub(super) seen: Seen<W>,
     pub(super) machine: KeepAlive,
+}
+
+impl Phase {
+    /// How a connection ended without a verdict.
+    pub(super) const fn end(self) -> Event {
+        match self {
+            Self::ResetWhileProbing | Self::Reset => Event::PeerReset {
+                while_probing: matches!(self, Self::ResetWhileProbing),
+            },
+            Self::Closed => Event::Closed,
+            Self::Aborted => Event::LocalAbort,
+            Self::AddressLost => Event::AddressLost,
+            _ => Event::NoSocket,
+        }
+    }
 }
 
 impl<const W: usize> Seen<W> {
@@ -290,6 +305,7 @@ impl<const W: usize> Connection<W> {
             _ => Phase::Aborted,
         };
         self.machine.disable();
+        self.machine.note_end();
     }
 
     pub(super) fn close_reason(&self) -> Option<CloseReason> {

@@ -194,6 +194,17 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
     }
 
+    /// Frees the place of `id`, and reports [`Event::NoSocket`]. For an adapter that finds no socket to
+    /// [`follow`](Self::follow).
+    #[cold]
+    pub fn reject(&mut self, id: Id) {
+        self.remove(id);
+        if let Some(connection) = self.connections.get_mut(id.0) {
+            connection.machine.note_end();
+            self.has_events = true;
+        }
+    }
+
     /// Replaces the configuration of `id`, at once (K8). An equal one changes nothing.
     pub fn set_config(&mut self, id: Id, config: Config) {
         if let Some(connection) = self.connections.get_mut(id.0) {
@@ -236,6 +247,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             };
             if has_ended {
                 connection.end(Ending::Unknown);
+                self.has_events = true;
             }
         }
     }
@@ -325,6 +337,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             && connection.is_live()
         {
             connection.end(ending);
+            self.has_events = true;
         }
     }
 
@@ -1019,7 +1032,11 @@ impl<const N: usize, const W: usize> Link<N, W> {
             return None;
         }
         for (index, connection) in self.connections.iter_mut().enumerate() {
-            if let Some(event) = connection.machine.poll_event() {
+            let mut event = connection.machine.poll_event();
+            if event.is_none() && connection.machine.take_end() {
+                event = Some(connection.seen.phase.end());
+            }
+            if let Some(event) = event {
                 return Some((Id(index), event));
             }
         }

@@ -162,7 +162,8 @@ impl<const N: usize> KeepAliveSet<N> {
     /// Enabling belongs to the handle and outlives its connections. Time counts, at the
     /// earliest, from the next [`poll`](Self::poll).
     ///
-    /// A handle that turns out not to be that of a TCP socket is dropped at the next poll.
+    /// If the handle is not that of a TCP socket, the next poll disables it and reports
+    /// [`Event::NoSocket`].
     ///
     /// # Errors
     ///
@@ -286,6 +287,8 @@ impl<const N: usize> KeepAliveSet<N> {
     /// What there is to report, for each handle oldest first. Call it after
     /// [`poll`](Self::poll) until it is `None`; what is not read before the handle's next
     /// connection is lost.
+    ///
+    /// Each end of a connection is an event: [`Event::TimedOut`], or else [`Event::Closed`].
     ///
     /// After [`Event::TimedOut`] the socket is closed and can be reused. The peer's RST was sent, or,
     /// if the device had no room, waits here.
@@ -416,7 +419,7 @@ impl<const N: usize> KeepAliveSet<N> {
                 socket.and_then(|(_, socket)| <tcp::Socket<'_>>::downcast_mut(socket))
             else {
                 // It is not in the socket set any more, or is not a TCP socket.
-                self.link.remove(id);
+                self.link.reject(id);
                 continue;
             };
             let mut facts = socket_in(socket);

@@ -7,7 +7,7 @@ use smoltcp::phy::Medium;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpAddress};
 use tcp_keepalive::smoltcp::{CloseReason, EnableError};
-use tcp_keepalive::{Config, Instant, State, Stats};
+use tcp_keepalive::{Config, Event, Instant, State, Stats};
 use tcp_keepalive_sim::wire::{Kind, Macs, Segment};
 use tcp_keepalive_sim::{Account, Host, Id, LinkId, Manner, Node, NodeId, Peer, Room};
 use tcp_keepalive_sim::{SimError, World};
@@ -29,6 +29,20 @@ const OUR_FIRST_PORT: u16 = 49_152;
 pub enum PeerId {
     Script(Id<Peer>),
     Smoltcp(Id<Host>),
+}
+
+/// The event that tells of an end.
+fn event_of(reason: CloseReason) -> Event {
+    match reason {
+        CloseReason::KeepAlive(verdict) | CloseReason::UserTimeout(verdict) => {
+            Event::TimedOut(verdict)
+        }
+        CloseReason::PeerReset { while_probing } => Event::PeerReset { while_probing },
+        CloseReason::Closed => Event::Closed,
+        CloseReason::LocalAbort => Event::LocalAbort,
+        CloseReason::AddressLost => Event::AddressLost,
+        _ => panic!("no event for {reason:?}"),
+    }
 }
 
 impl PeerId {
@@ -238,8 +252,16 @@ impl Scenario {
         keep_alive.stats(self.handle()).unwrap()
     }
 
+    /// How the connection ended, if it did. The last event says the same.
+    #[track_caller]
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.world[self.host].keep_alive.close_reason(self.handle())
+        let (host, handle) = (&self.world[self.host], self.handle());
+        let reason = host.keep_alive.close_reason(handle);
+        if let Some(reason) = reason {
+            let of_it = host.events().iter().rfind(|(_, of, _)| *of == handle);
+            assert_eq!(of_it.map(|(.., event)| *event), Some(event_of(reason)));
+        }
+        reason
     }
 
     /// When the peer was last heard, by the scenario's clock.
