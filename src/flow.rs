@@ -465,10 +465,15 @@ impl Flow {
         self.facts.put(Facts::UNSENT, unsent);
     }
 
+    #[cfg(feature = "link")]
+    pub(crate) const fn is_unsent(&self) -> bool {
+        self.facts.has(Facts::UNSENT)
+    }
+
     /// Something is outstanding or queued (K3).
     #[cfg(feature = "link")]
     pub(crate) const fn is_busy(&self) -> bool {
-        self.is_in_flight() || self.facts.has(Facts::UNSENT)
+        self.is_in_flight() || self.is_unsent()
     }
 
     /// Records whether a SYN on the established connection wants to be answered (K19).

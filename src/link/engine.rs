@@ -180,14 +180,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
             return;
         };
         let is_open = connection.is_open();
-        let mut seen = connection.seen;
-        *connection = Connection::FREE;
+        let seen = connection.seen;
+        // What the stack was asked for may leave later: see `handle_sent_segment`.
+        connection.seen.phase = Phase::Free;
+        connection.machine = KeepAlive::WITHOUT_CONFIG;
         if is_open {
-            // It may be given a place again, but it is not being opened.
-            seen.phase = Phase::Opening;
-            let last_opening = self.last_opening;
+            // It may be given a place again.
             self.note_opening(seen);
-            self.last_opening = last_opening;
         }
         if self.work == Work::Nothing {
             self.plan();
@@ -349,6 +348,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let noted = self.noted(tuple).map(|noted| *noted);
         let is_noted = noted.is_some();
         let mut begun = noted.unwrap_or(Seen::new(*tuple));
+        begun.phase = Phase::Opening;
         // smoltcp lets a listener take a SYN that another socket has taken already. The handshake
         // shows whose the segments are; until then they are the first one's.
         let other = self
@@ -452,8 +452,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// it after [`handle_sent`](Self::handle_sent). Of several, it is the last one.
     #[must_use]
     pub fn poll_opening(&self) -> Option<Tuple<W>> {
-        let tuple = self.openings.get(self.last_opening)?.tuple;
-        (tuple != Tuple::NONE).then_some(tuple)
+        let Seen { tuple, phase, .. } = self.openings.get(self.last_opening)?;
+        (*tuple != Tuple::NONE && *phase == Phase::Opening).then_some(*tuple)
     }
 
     /// Leaves the connection that [`poll_opening`](Self::poll_opening) tells of to itself.
@@ -669,9 +669,11 @@ impl<const N: usize, const W: usize> Link<N, W> {
     ) {
         let mut index = self.search(tuple);
         if index.is_none() && segment.len == 1 {
-            // The verdict was sooner than the stack's keep-alive.
+            // The verdict was sooner than the stack's keep-alive, or the application switched ours off.
             let is_asked = |Connection { seen, .. }: &Connection<W>| {
-                seen.tuple == *tuple && seen.phase == Phase::Dead && seen.flow.is_numbers_asked()
+                seen.tuple == *tuple
+                    && matches!(seen.phase, Phase::Dead | Phase::Free)
+                    && seen.flow.is_numbers_asked()
             };
             index = self.connections.iter().position(is_asked);
         }
@@ -709,8 +711,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let was_known = seen.flow.is_known();
         let mut asks = seen.flow.handle_sent(segment);
         // The stack's keep-alive: see `needs_numbers`. Until it could leave, the numbers may have become
-        // known otherwise.
-        let may_be_told = segment.len == 1 && !(asks && was_known);
+        // known otherwise, and the stack may have an octet to send.
+        let may_be_told = segment.len == 1 && !(asks && (was_known || seen.flow.is_unsent()));
         if may_be_told && seen.flow.take_numbers_asked() {
             seen.flow.handle_quiet();
             self.told = index;
@@ -914,6 +916,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
             {
                 self.sending = Sending::Of(index);
                 return Some(len);
+            }
+            if machine.is_wanting() && !seen.flow.is_known() {
+                // Whether the stack has an octet to send is known when its sockets were just followed.
+                self.work = self.work.max(Work::Retry);
             }
         }
         self.plan();

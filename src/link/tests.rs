@@ -486,11 +486,13 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
         Nothing,
         PeerIsHeard,
         Verdict,
+        SwitchedOff,
     }
     for meanwhile in [
         Meanwhile::Nothing,
         Meanwhile::PeerIsHeard,
         Meanwhile::Verdict,
+        Meanwhile::SwitchedOff,
     ] {
         let at = |secs: u64| Instant::from_millis(secs * 1000);
         let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
@@ -528,6 +530,7 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
                 }
                 assert_eq!(link.state(id), Some(State::TimedOut));
             }
+            Meanwhile::SwitchedOff => link.remove(id),
         }
         let asks = TcpRepr {
             seq_number: ack.seq_number - 1,
@@ -546,7 +549,7 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
         let left = segment(&frame).unwrap();
         assert_eq!((left.len, left.rst), (0, false));
         assert_eq!(left.seq, SeqNumber(seq.0.cast_unsigned()));
-        assert_eq!(link.stats(id).unwrap().probes_sent, sent);
+        assert_eq!(link.stats(id).map_or(0, |stats| stats.probes_sent), sent);
 
         // What the stack sends of its own accord is left alone.
         let mut frame = emit(V4, &asks);
@@ -582,4 +585,72 @@ fn a_connection_that_was_reset_has_no_deadline() {
     link.handle_timeout(at(20));
     assert_eq!(link.poll_transmit(at(20), &mut out), None);
     assert_eq!(link.poll_timeout(), None);
+}
+
+/// An octet of data, or a probe of a closed window, is no keep-alive that tells numbers: it leaves as it
+/// is, and is outstanding.
+#[test]
+fn an_octet_of_the_stacks_is_not_replaced() {
+    let at = |secs: u64| Instant::from_millis(secs * 1000);
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+    let config = config.with_user_timeout(Duration::from_secs(20)).unwrap();
+    let mut link = Link::<1, 4>::new();
+    link.set_capabilities(Medium::Ip, SOFTWARE);
+    let id = link.add(config).unwrap();
+    let octet = TcpRepr {
+        control: TcpControl::None,
+        ..repr(b"\0")
+    };
+    let ends = tuple(V4, [octet.src_port, octet.dst_port]);
+    link.follow(at(1), id, Socket::Open(ends), 1024, false);
+    let mut out = [0; MAX_FRAME_LEN];
+    link.handle_timeout(at(11));
+    assert_eq!(link.poll_transmit(at(11), &mut out), None);
+    assert!(link.needs_numbers(at(11), id));
+    // The stack cannot send yet, so the adapter has to look again at each poll.
+    assert!(link.is_due(at(11)));
+
+    link.follow(at(12), id, Socket::Open(ends), 1024, true);
+    let mut frame = emit(V4, &octet);
+    let before = frame.clone();
+    link.handle_sent(at(12), &frame);
+    link.replace_keep_alive(&mut frame);
+    assert_eq!(frame, before);
+
+    // The question of the user timeout lies below the octet.
+    link.follow(at(32), id, Socket::Open(ends), 1024, true);
+    link.handle_timeout(at(32));
+    let len = link.poll_transmit(at(32), &mut out).unwrap();
+    let question = segment(&out[..len]).unwrap();
+    assert_eq!(question.seq.0, octet.seq_number.0.cast_unsigned() - 1);
+}
+
+/// Connections whose keep-alive is switched off and on again keep their numbers, each of them.
+#[test]
+fn numbers_outlive_a_pause() {
+    let at = |secs: u64| Instant::from_millis(secs * 1000);
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+    let mut link = Link::<3, 4>::new();
+    link.set_capabilities(Medium::Ip, SOFTWARE);
+    let mut ends = Vec::new();
+    let ids = [1, 2, 3].map(|port| {
+        let ack = TcpRepr {
+            src_port: port,
+            ..repr(b"")
+        };
+        ends.push(tuple(V4, [port, ack.dst_port]));
+        let id = link.add(config).unwrap();
+        link.follow(at(1), id, Socket::Open(*ends.last().unwrap()), 1024, false);
+        link.handle_sent(at(1), &emit(V4, &ack));
+        id
+    });
+    for id in ids {
+        link.remove(id);
+    }
+    assert_eq!(link.poll_opening(), None);
+    for ends in ends {
+        let id = link.add(config).unwrap();
+        link.follow(at(2), id, Socket::Open(ends), 1024, false);
+        assert!(!link.needs_numbers(at(13), id));
+    }
 }
