@@ -73,6 +73,7 @@ mod chart;
 mod clock;
 mod error;
 mod firewall;
+mod fold;
 mod host;
 mod invariant;
 mod label;

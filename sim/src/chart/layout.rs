@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
+use super::super::fold::Row;
 use super::super::trace::{Fate, Lost, Sent};
 use super::super::{NodeId, Trace, phrase};
-use super::fold::Row;
 use crate::Instant;
 
 /// The axis of time is left of that.

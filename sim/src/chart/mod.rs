@@ -4,7 +4,6 @@
 //! long, or happened again and again, is folded.
 
 mod draw;
-mod fold;
 mod layout;
 mod style;
 
@@ -12,6 +11,7 @@ use core::fmt;
 use std::io;
 
 use super::Trace;
+use super::fold;
 
 /// How many rows a chart has if nobody says otherwise: about four screens.
 const ROWS: usize = 120;

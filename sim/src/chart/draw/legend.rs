@@ -2,9 +2,9 @@
 
 use svg::node::element::Group;
 
+use super::super::super::fold::Row;
 use super::super::super::label::Labels;
 use super::super::super::trace::{Fate, Sent};
-use super::super::fold::Row;
 use super::super::layout::Layout;
 use super::super::style::{self, Role};
 use super::{EDGE, arrow, letters, line, text};

@@ -7,9 +7,9 @@ mod shade;
 
 use svg::node::element::{Group, Line, Path, Rectangle, SVG, Style, Text};
 
+use super::super::fold::{Cut, Fold, Row};
 use super::super::label::Labels;
 use super::super::{Trace, phrase};
-use super::fold::{Cut, Fold, Row};
 use super::layout::{AXIS, Layout, Pause, Placed};
 use super::style;
 

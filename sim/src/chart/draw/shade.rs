@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use svg::node::element::{Group, Rectangle};
 
+use super::super::super::fold::Row;
 use super::super::super::trace::{Happening, Note};
 use super::super::super::{LinkId, NodeId, Trace};
-use super::super::fold::Row;
 use super::super::layout::Layout;
 use super::super::style;
 use super::rectangle;

@@ -1,8 +1,8 @@
-//! Which rows a chart has.
+//! Which rows a chart has, and which lines a text: what repeats itself is folded.
 
-use super::super::label::{Label, Labels};
-use super::super::trace::{Entry, Fate, Happening, Lost, Note, Sent};
-use super::super::{LinkId, NodeId, Trace};
+use super::label::{Label, Labels};
+use super::trace::{Entry, Fate, Happening, Lost, Note, Sent};
+use super::{LinkId, NodeId, Trace};
 use crate::{Event, Instant};
 
 /// The longest pattern that is looked for.
@@ -17,7 +17,7 @@ const MOST_VERDICTS: usize = 10;
 
 /// A row of a chart.
 #[derive(Clone, Debug)]
-pub(super) enum Row<'t> {
+pub(crate) enum Row<'t> {
     Frame(&'t Sent),
     Note(&'t Note),
     /// What happened again and again.
@@ -27,21 +27,21 @@ pub(super) enum Row<'t> {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Fold {
-    pub(super) times: usize,
+pub(crate) struct Fold {
+    pub(crate) times: usize,
     /// What is repeated.
-    pub(super) what: Vec<String>,
-    pub(super) from: Instant,
-    pub(super) to: Instant,
+    pub(crate) what: Vec<String>,
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Cut<'t> {
-    pub(super) rows: usize,
-    pub(super) from: Instant,
-    pub(super) to: Instant,
+pub(crate) struct Cut<'t> {
+    pub(crate) rows: usize,
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
     /// What is not drawn may still matter for what is drawn below.
-    pub(super) notes: Vec<&'t Note>,
+    pub(crate) notes: Vec<&'t Note>,
 }
 
 impl Row<'_> {
@@ -76,7 +76,7 @@ impl Row<'_> {
         )
     }
 
-    pub(super) const fn from(&self) -> Instant {
+    pub(crate) const fn from(&self) -> Instant {
         match self {
             Self::Frame(sent) => sent.at,
             Self::Note(note) => note.at,
@@ -85,7 +85,7 @@ impl Row<'_> {
         }
     }
 
-    pub(super) const fn to(&self) -> Instant {
+    pub(crate) const fn to(&self) -> Instant {
         match self {
             Self::Frame(_) | Self::Note(_) => self.from(),
             Self::Fold(fold) => fold.to,
@@ -95,7 +95,7 @@ impl Row<'_> {
 }
 
 /// The rows of a chart of `trace`: about `most` at most.
-pub(super) fn rows<'t>(trace: &'t Trace, labels: &Labels, most: usize) -> Vec<Row<'t>> {
+pub(crate) fn rows<'t>(trace: &'t Trace, labels: &Labels, most: usize) -> Vec<Row<'t>> {
     let rows = folded(trace, labels);
     if rows.len() <= most {
         return rows;
