@@ -247,15 +247,15 @@ fn text(value: OsString) -> Result<String, lexopt::Error> {
 fn parse<T: FromStr>(option: &str, expected: &str, value: &str) -> Result<T, lexopt::Error> {
     value
         .parse()
-        .map_err(|_| format!("{option} is to be {expected}, not `{value}`").into())
+        .map_err(|_| format!("invalid {option} `{value}`: expected {expected}").into())
 }
 
 fn cidr(value: &str) -> Result<IpCidr, lexopt::Error> {
-    let cidr: IpCidr = parse("--local", "like 192.0.2.100/24", value)?;
+    let cidr: IpCidr = parse("--local", "an address such as 192.0.2.100/24", value)?;
     if cidr.address().is_unicast() {
         Ok(cidr)
     } else {
-        Err(format!("--local is to be the address of a host, not `{value}`").into())
+        Err(format!("invalid --local `{value}`: expected the address of a host").into())
     }
 }
 
@@ -289,6 +289,7 @@ fn duration(option: &str, value: &str) -> Result<time::Duration, lexopt::Error> 
         .filter(|millis| *millis > 0 && *millis < u64::from(u32::MAX) * 1_000)
         .map(time::Duration::from_millis)
         .ok_or_else(|| {
-            format!("{option} is to be a duration such as 10s or 500ms, not `{value}`").into()
+            let expected = "a duration such as 10s or 500ms";
+            format!("invalid {option} `{value}`: expected {expected}").into()
         })
 }

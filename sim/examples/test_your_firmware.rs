@@ -116,7 +116,7 @@ fn reporter_survives_a_power_cut() {
 
 fn main() {
     match survives_a_power_cut() {
-        Ok(world) => print!("{}", world.trace().text().last(40)),
+        Ok(world) => print!("{}", world.trace().text().folded().last(40)),
         Err(error) => {
             eprintln!("{error}");
             std::process::exit(1);

@@ -2,7 +2,7 @@
 
 use super::label::{Label, Labels};
 use super::trace::{Entry, Fate, Happening, Lost, Note, Sent};
-use super::{LinkId, NodeId, Trace};
+use super::{LinkId, NodeId, Trace, phrase};
 use crate::{Event, Instant};
 
 /// The longest pattern that is looked for.
@@ -42,6 +42,15 @@ pub(crate) struct Cut<'t> {
     pub(crate) to: Instant,
     /// What is not drawn may still matter for what is drawn below.
     pub(crate) notes: Vec<&'t Note>,
+}
+
+impl Fold {
+    /// How often, for how long, and what.
+    pub(crate) fn words(&self) -> String {
+        let length = phrase::length(self.to.saturating_duration_since(self.from));
+        let what = self.what.join(", ");
+        format!("{} more times in {length}: {what}", self.times)
+    }
 }
 
 impl Row<'_> {
@@ -94,9 +103,19 @@ impl Row<'_> {
     }
 }
 
-/// The rows of a chart of `trace`: about `most` at most.
-pub(crate) fn rows<'t>(trace: &'t Trace, labels: &Labels, most: usize) -> Vec<Row<'t>> {
-    let rows = folded(trace, labels);
+/// The rows of a chart of `trace`, with frames that look for neighbours or without: about `most` at
+/// most.
+pub(crate) fn rows<'t>(
+    trace: &'t Trace,
+    labels: &Labels,
+    most: usize,
+    has_neighbors: bool,
+) -> Vec<Row<'t>> {
+    let is_shown = |entry: &&Entry| {
+        has_neighbors || !matches!(entry, Entry::Sent(sent) if sent.kind.is_about_neighbors())
+    };
+    let entries: Vec<&Entry> = trace.entries().iter().filter(is_shown).collect();
+    let rows = folded(&entries, trace, labels);
     if rows.len() <= most {
         return rows;
     }
@@ -132,15 +151,15 @@ fn middle<'t>(cut: &[Row<'t>]) -> Vec<Row<'t>> {
     rows
 }
 
-fn folded<'t>(trace: &'t Trace, labels: &Labels) -> Vec<Row<'t>> {
-    let entries = trace.entries();
+/// The entries, of which those that repeat others are folded.
+pub(crate) fn folded<'t>(entries: &[&'t Entry], trace: &Trace, labels: &Labels) -> Vec<Row<'t>> {
     let likes: Vec<_> = entries
         .iter()
         .map(|entry| Like::of(entry, labels))
         .collect();
     let mut rows = Vec::new();
     let mut next = 0;
-    while let Some(entry) = entries.get(next) {
+    while let Some(&entry) = entries.get(next) {
         let Some(Pattern { period, times }) = Pattern::at(likes.get(next..).unwrap_or_default())
         else {
             rows.push(row(entry));
@@ -151,7 +170,7 @@ fn folded<'t>(trace: &'t Trace, labels: &Labels) -> Vec<Row<'t>> {
         let last = next + (times - SHOWN_AFTER) * period;
         let end = next + times * period;
         let shown = |from: usize, to: usize| entries.get(from..to).unwrap_or_default();
-        rows.extend(shown(next, first).iter().map(row));
+        rows.extend(shown(next, first).iter().copied().map(row));
         if let Some((from, to)) = shown(first, last).first().zip(shown(first, last).last()) {
             rows.push(Row::Fold(Fold {
                 times: times - SHOWN_BEFORE - SHOWN_AFTER,
@@ -163,13 +182,14 @@ fn folded<'t>(trace: &'t Trace, labels: &Labels) -> Vec<Row<'t>> {
                 to: to.at(),
             }));
         }
-        rows.extend(shown(last, end).iter().map(row));
+        rows.extend(shown(last, end).iter().copied().map(row));
         next = end;
     }
     rows
 }
 
-const fn row(entry: &Entry) -> Row<'_> {
+/// A row of its own.
+pub(crate) const fn row(entry: &Entry) -> Row<'_> {
     match entry {
         Entry::Sent(sent) => Row::Frame(sent),
         Entry::Note(note) => Row::Note(note),

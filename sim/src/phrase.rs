@@ -144,7 +144,7 @@ fn of_socket(handle: SocketHandle, words: String) -> String {
 
 fn event_phrase(event: Event) -> String {
     match event {
-        Event::Suspect { unanswered: 0 } => "suspect: no probe could leave".to_owned(),
+        Event::Suspect { unanswered: 0 } => "suspect: no probe has left".to_owned(),
         Event::Suspect { unanswered } => format!("suspect: {unanswered} unanswered"),
         Event::Recovered { unanswered } => format!("recovered after {unanswered} unanswered"),
         Event::TimedOut(verdict) => format!("given up: {}", Evidence(verdict)),

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
+use super::fold::{Row, folded, row};
 use super::label::{Labels, Reading};
 use super::phrase;
-use super::trace::{Entry, Fate, Note, Sent};
+use super::trace::{Fate, Sent};
 use super::wire::Kind;
 use super::world::START;
 use super::{FrameId, Trace};
@@ -23,6 +24,7 @@ impl Trace {
         Text {
             trace: self,
             last: usize::MAX,
+            is_folded: false,
         }
     }
 }
@@ -33,13 +35,31 @@ impl Trace {
 pub struct Text<'t> {
     trace: &'t Trace,
     last: usize,
+    is_folded: bool,
 }
 
 impl Text<'_> {
+    /// One line for what happens again and again, as in a chart.
+    pub const fn folded(mut self) -> Self {
+        self.is_folded = true;
+        self
+    }
+
     /// Only the last so many lines. What they mean still follows from all that was before.
     pub const fn last(mut self, lines: usize) -> Self {
         self.last = lines;
         self
+    }
+}
+
+impl<'t> Text<'t> {
+    fn rows(&self, labels: &Labels) -> Vec<Row<'t>> {
+        let entries: Vec<_> = self.trace.entries().iter().collect();
+        if self.is_folded {
+            folded(&entries, self.trace, labels)
+        } else {
+            entries.into_iter().map(row).collect()
+        }
     }
 }
 
@@ -50,21 +70,23 @@ seq, ack: counted from the initial number of the side they number    fate: what 
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries = self.trace.entries();
-        let skipped = entries.len().saturating_sub(self.last);
         let labels = self.trace.labels();
-        let mut before = match skipped.checked_sub(1).and_then(|last| entries.get(last)) {
-            Some(entry) => entry.at(),
+        let rows = self.rows(&labels);
+        let skipped = rows.len().saturating_sub(self.last);
+        let mut before = match skipped.checked_sub(1).and_then(|last| rows.get(last)) {
+            Some(row) => row.to(),
             None => START,
         };
         let mut lines = Vec::new();
-        for entry in entries.iter().skip(skipped) {
-            let line = match entry {
-                Entry::Sent(sent) => frame_line(self.trace, &labels, sent, before),
-                Entry::Note(note) => note_line(self.trace, note, before),
-            };
-            lines.push(line);
-            before = entry.at();
+        for row in rows.iter().skip(skipped) {
+            lines.push(match row {
+                Row::Frame(sent) => frame_line(self.trace, &labels, sent, before),
+                Row::Note(note) => note_line(note.at, note.sentence(self.trace), before),
+                Row::Fold(fold) => note_line(fold.from, fold.words(), before),
+                // There is room for all.
+                Row::Cut(_) => continue,
+            });
+            before = row.to();
         }
         writeln!(f, "{LEGEND}")?;
         match skipped + self.trace.forgotten() {
@@ -117,11 +139,11 @@ fn frame_line(trace: &Trace, labels: &Labels, sent: &Sent, before: Instant) -> L
     }
 }
 
-fn note_line(trace: &Trace, note: &Note, before: Instant) -> Line {
+fn note_line(at: Instant, words: String, before: Instant) -> Line {
     Line {
-        time: phrase::seconds(note.at, 6),
-        since: since(note.at, before),
-        rest: Rest::Note(note.sentence(trace)),
+        time: phrase::seconds(at, 6),
+        since: since(at, before),
+        rest: Rest::Note(words),
     }
 }
 
@@ -258,6 +280,22 @@ mod tests {
             "10.020000  +9.020000     #4  device  peer    probe 1    0    1  1024    0  LOST: nobody there",
         ];
         assert_eq!(lines, expected);
+    }
+
+    /// What repeats itself is one line, and what is told of it is how often it did.
+    #[test]
+    fn repeats_are_folded() {
+        let mut scene = connected(brisk(), false);
+        scene.world.run_for(Duration::from_secs(1_000)).unwrap();
+        let text = scene.world.trace().text();
+        let (all, folded) = (text.to_string(), text.folded().to_string());
+        let count = |text: &str, what| text.lines().filter(|line| line.contains(what)).count();
+        let probes = count(&all, "probe 1");
+        assert!(probes > 90);
+        assert_eq!(count(&folded, "  probe 1  "), 4);
+        let left = format!("{} more times in", probes - 4);
+        assert_eq!(count(&folded, left.as_str()), 1);
+        assert!(text.folded().last(2).to_string().lines().count() < 8);
     }
 
     /// The last lines are the same lines, and it is said that there were others.

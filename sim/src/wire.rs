@@ -34,6 +34,11 @@ impl Kind {
         }
     }
 
+    /// It is ARP, or neighbour discovery.
+    pub(crate) const fn is_about_neighbors(&self) -> bool {
+        matches!(self, Self::NeighborQuery(_) | Self::NeighborReply)
+    }
+
     /// It asks for a neighbour's address.
     #[must_use]
     pub const fn is_neighbor_query(&self) -> bool {

@@ -31,7 +31,8 @@ pub enum State {
 pub enum Event {
     /// The first attempt has failed: a warning, `count - 1` intervals before the verdict.
     Suspect {
-        /// Probes left unanswered: 1, or 0 if the attempt could not even leave.
+        /// Probes left unanswered: 1, or 0 if none has left. Then the device refused it, or data of
+        /// ours asked in its place (K11).
         unanswered: u8,
     },
     /// A suspect has been heard from again.

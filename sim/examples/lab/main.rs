@@ -72,7 +72,7 @@ fn play(scenario: &Scenario, config: Config, seed: u64, wanted: &Wanted) -> Resu
     print(&report::story(scenario, &run, wanted.trace))?;
     if let Some(host) = run.stage.host() {
         let title = format!("{}: {}", scenario.name, scenario.summary);
-        files.write(run.stage.world.trace(), host, &title)?;
+        files.write(run.stage.world.trace(), host, &title, wanted)?;
     }
     let is_as_claimed = run.is_as_claimed();
     run.result?;
@@ -97,13 +97,17 @@ fn replay(seed: u64, wanted: &Wanted) -> Result<(), Failure> {
         Err(failure) => (&failure.world, Err(failure.error)),
     };
     let trace = world.trace();
-    let lines = if wanted.trace { usize::MAX } else { LAST_LINES };
-    print(&format!("{plan}\n\n{}\n", trace.text().last(lines)))?;
+    let text = if wanted.trace {
+        trace.text()
+    } else {
+        trace.text().folded().last(LAST_LINES)
+    };
+    print(&format!("{plan}\n\n{text}\n"))?;
     if let Some(first) = trace
         .frames()
         .find(|sent| trace.name(sent.from) == "device")
     {
-        files.write(trace, first.from, &plan.to_string())?;
+        files.write(trace, first.from, &plan.to_string(), wanted)?;
     }
     match result {
         Ok(()) => print("all that had to hold did\n"),

@@ -26,6 +26,7 @@ Usage: lab <scenario> [options]                    what a scenario shows, and wh
 A scenario, or one seed of a sweep:
   --seed <N>             the random seed, 0 to 2^64-1 [1]
   --svg <file>           write a sequence chart there
+  --no-arp               leave ARP and neighbour discovery out of the chart
   --pcap <file>          write a capture at the device there, for Wireshark (pcapng)
   --trace                print all that happened, not only what matters
 
@@ -76,6 +77,8 @@ pub(crate) struct Wanted {
     pub(crate) svg: Option<PathBuf>,
     pub(crate) pcap: Option<PathBuf>,
     pub(crate) trace: bool,
+    /// The chart is without frames that look for neighbours.
+    pub(crate) no_arp: bool,
 }
 
 /// A sweep, and how much of it.
@@ -96,6 +99,7 @@ struct Arguments {
     svg: Option<PathBuf>,
     pcap: Option<PathBuf>,
     trace: bool,
+    no_arp: bool,
     idle: Option<Duration>,
     interval: Option<Duration>,
     count: Option<u8>,
@@ -107,7 +111,7 @@ struct Arguments {
     given: Vec<String>,
 }
 
-const READING: &[&str] = &["seed", "svg", "pcap", "trace"];
+const READING: &[&str] = &["seed", "svg", "no-arp", "pcap", "trace"];
 const PLAYING: &[&str] = &["idle", "interval", "count"];
 const SWEEPING: &[&str] = &["seeds", "jobs", "shard", "plot"];
 
@@ -172,6 +176,7 @@ impl Arguments {
             "pcap" => self.pcap = Some(parser.value()?.into()),
             "plot" => self.plot = Some(parser.value()?.into()),
             "trace" => self.trace = true,
+            "no-arp" => self.no_arp = true,
             _ => return Err(Arg::Long(option).unexpected()),
         }
         Ok(())
@@ -182,7 +187,7 @@ impl Arguments {
         let Some(scenario) = scenario::find(&name) else {
             let nearest = scenario::nearest(&name);
             return Err(Failure::Usage(format!(
-                "there is no scenario `{name}`, the nearest is `{nearest}`, and `lab list` has all"
+                "there is no scenario `{name}`; did you mean `{nearest}`? `lab list` has all"
             )));
         };
         self.require_only("a scenario", &[READING, PLAYING])?;
@@ -233,6 +238,7 @@ impl Arguments {
             svg: self.svg,
             pcap: self.pcap,
             trace: self.trace,
+            no_arp: self.no_arp,
         }
     }
 
@@ -253,7 +259,7 @@ impl Arguments {
 
 fn parse<T: FromStr>(option: &str, expected: &str, value: &str) -> Result<T, Error> {
     let parsed = value.parse();
-    parsed.map_err(|_| format!("--{option} is to be {expected}, not `{value}`").into())
+    parsed.map_err(|_| format!("invalid --{option} `{value}`: expected {expected}").into())
 }
 
 fn number(option: &str, value: &str) -> Result<u64, Error> {
@@ -264,7 +270,7 @@ fn seeds(value: &str) -> Result<Range<u64>, Error> {
     let (start, end) = value.split_once("..").unwrap_or((value, ""));
     match (start.parse(), end.parse()) {
         (Ok(start), Ok(end)) if start < end => Ok(start..end),
-        _ => Err(format!("--seeds is to be A..B with A < B, not `{value}`").into()),
+        _ => Err(format!("invalid --seeds `{value}`: expected A..B with A < B").into()),
     }
 }
 
@@ -289,7 +295,7 @@ fn duration(option: &str, value: &str) -> Result<Duration, Error> {
         .filter(|duration| *duration <= LONGEST)
         .ok_or_else(|| {
             let expected = "a duration such as 2h, 90s or 1500ms, and at most 100000h";
-            format!("--{option} is to be {expected}, not `{value}`").into()
+            format!("invalid --{option} `{value}`: expected {expected}").into()
         })
 }
 
@@ -308,7 +314,7 @@ mod tests {
     fn nonsense_is_refused_in_one_line() {
         for (line, part) in [
             ("half-closed", "there is no scenario `half-closed`"),
-            ("half-opn", "the nearest is `half-open`"),
+            ("half-opn", "did you mean `half-open`?"),
             ("half-open --idle 0", "a duration is zero"),
             ("half-open --idle", "--idle"),
             ("half-open --idle soon", "`soon`"),
@@ -318,7 +324,12 @@ mod tests {
             ("half-open --interval 5124095576030431h", "at most 100000h"),
             ("half-open --count 1", "at least 2"),
             ("half-open --count 256", "2 to 255"),
-            ("half-open --seed -1", "--seed is to be a number"),
+            (
+                "half-open --seed -1",
+                "invalid --seed `-1`: expected a number",
+            ),
+            ("half-open --no-arp --trace --arp", "arp"),
+            ("sweep --seeds 0..9 --no-arp", "no option of a sweep"),
             ("half-open --seeds 1..2", "no option of a scenario"),
             ("half-open again", "again"),
             ("arp-lost --idle 20s", "arp-lost needs"),

@@ -89,9 +89,19 @@ impl Files {
     }
 
     /// Writes a chart, and a capture at the devices of `vantage`.
-    pub(crate) fn write(self, trace: &Trace, vantage: NodeId, title: &str) -> Result<(), Failure> {
+    pub(crate) fn write(
+        self,
+        trace: &Trace,
+        vantage: NodeId,
+        title: &str,
+        wanted: &Wanted,
+    ) -> Result<(), Failure> {
         if let Some(svg) = self.svg {
-            svg.fill(|out| trace.chart().title(title).write(out))?;
+            let mut chart = trace.chart().title(title);
+            if wanted.no_arp {
+                chart = chart.without_arp();
+            }
+            svg.fill(|out| chart.write(out))?;
         }
         if let Some(pcap) = self.pcap {
             pcap.fill(|out| trace.write_pcapng(vantage, out))?;

@@ -20,8 +20,8 @@ pub(crate) enum Wish {
 impl Wish {
     pub(crate) fn parse(value: &str) -> Result<Self, Error> {
         let wrong = || {
-            let expected = "--shard is to be I/N with 0 <= I < N, or /N in an array job";
-            Error::from(format!("{expected}, not `{value}`"))
+            let expected = "I/N with 0 <= I < N, or /N in an array job";
+            Error::from(format!("invalid --shard `{value}`: expected {expected}"))
         };
         let (index, of) = value.split_once('/').ok_or_else(wrong)?;
         let of = of.parse().ok().filter(|of| *of > 0).ok_or_else(wrong)?;

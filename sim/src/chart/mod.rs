@@ -33,6 +33,7 @@ impl Trace {
             trace: self,
             title: String::new(),
             rows: ROWS,
+            has_neighbors: true,
         }
     }
 }
@@ -48,6 +49,7 @@ pub struct Chart<'t> {
     trace: &'t Trace,
     title: String,
     rows: usize,
+    has_neighbors: bool,
 }
 
 impl Chart<'_> {
@@ -64,6 +66,12 @@ impl Chart<'_> {
         self
     }
 
+    /// Leaves out ARP and neighbour discovery.
+    pub const fn without_arp(mut self) -> Self {
+        self.has_neighbors = false;
+        self
+    }
+
     /// Writes the SVG document.
     ///
     /// # Errors
@@ -77,7 +85,7 @@ impl Chart<'_> {
 impl fmt::Display for Chart<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let labels = self.trace.labels();
-        let rows = fold::rows(self.trace, &labels, self.rows);
+        let rows = fold::rows(self.trace, &labels, self.rows, self.has_neighbors);
         let layout = layout::Layout::new(self.trace, rows);
         draw::document(self.trace, &labels, &self.title, &layout).fmt(f)
     }
@@ -136,6 +144,20 @@ mod tests {
             ),
             1
         );
+    }
+
+    /// A chart can leave out ARP, and nothing else.
+    #[test]
+    fn arp_can_be_left_out() {
+        let mut scene = connected(brisk(), true);
+        scene.world.run_for(Duration::from_secs(11)).unwrap();
+        let trace = scene.world.trace();
+        let all = trace.chart().to_string();
+        let without = trace.chart().without_arp().to_string();
+        assert!(all.contains("who has") && !without.contains("who has"));
+        assert_eq!(count(&without, "I have"), 0);
+        assert_eq!(count(&without, "probe 1"), count(&all, "probe 1"));
+        assert_eq!(count(&without, "probe 1"), 1);
     }
 
     /// Of a world in which there is nothing there is a chart too.

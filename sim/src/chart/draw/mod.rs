@@ -175,9 +175,7 @@ fn zigzag(left: i32, right: i32, y: i32) -> Path {
 }
 
 fn fold_text(fold: &Fold) -> String {
-    let length = phrase::length(fold.to.saturating_duration_since(fold.from));
-    let what = fold.what.join(", ");
-    format!("… {} more times in {length}: {what} …", fold.times)
+    format!("… {} …", fold.words())
 }
 
 fn cut_text(cut: &Cut<'_>) -> String {
