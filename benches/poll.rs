@@ -78,7 +78,7 @@ fn operations(criterion: &mut Criterion) {
 /// a 32-bit target: see `scripts/sizes`.
 fn sizes(_: &mut Criterion) {
     println!(
-        "one connection on this host: {} bytes, of which the flow {}, the machine {}, and what a \
+        "one connection on this host: {} bytes: the flow {}, the machine {}, and what a \
          received segment touches {}",
         KeepAliveSet::<1>::BYTES_PER_CONNECTION,
         size_of::<Flow>(),

@@ -86,7 +86,9 @@ fn main() {
             server.is_some().then_some(POWER_CUT),
         ];
         let Some(next) = wishes.into_iter().flatten().min() else {
-            println!("nothing is left to happen, and nobody noticed the peer was gone");
+            println!(
+                "nothing is left to happen, and the device has not noticed that the peer is gone"
+            );
             std::process::exit(1);
         };
         now = next.max(now);

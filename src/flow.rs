@@ -166,7 +166,7 @@ const fn reach_log2(capacity: u32) -> u8 {
 }
 
 impl Flow {
-    /// Makes a flow of which nothing is known yet.
+    /// Makes a flow that knows no numbers yet.
     ///
     /// `recv_capacity` and `send_capacity`, in octets, are the sizes of our buffers. No window of
     /// ours exceeds the first, and no more than the second was ever in flight. The larger of them,

@@ -1,4 +1,4 @@
-//! Somebody else sends. Nothing of it keeps a dead connection alive, nothing kills a live one that
+//! An attacker sends. Nothing of it keeps a dead connection alive, nothing kills a live one that
 //! smoltcp alone would have kept, and nothing makes the host work more than what arrives.
 //!
 //! Who can do what is said in `ARCHITECTURE.md`, "Threat model".
@@ -22,7 +22,7 @@ use tcp_keepalive::{FailedAt, Instant, State};
 use tcp_keepalive_sim::wire::Segment;
 use tcp_keepalive_sim::{Conditions, Host, Manner, NodeId, Peer, Rng, Script, Switch, World};
 
-/// Whatever is sent in a dead peer's name by somebody who does not know both of its numbers, it is
+/// Whatever is sent in a dead peer's name by an attacker who does not know both of its numbers, it is
 /// given up at the very microsecond at which it would have been.
 #[test]
 fn nothing_forged_keeps_a_dead_connection_alive() {
@@ -184,7 +184,7 @@ fn forged_reset_is_not_the_reason_of_a_verdict() {
     ));
 }
 
-/// Whoever answers the probes himself, from an address or a port of his own and with all the right
+/// An attacker who answers the probes himself, from an address or a port of his own and with all the right
 /// numbers, is not the peer.
 #[test]
 fn answers_from_elsewhere_do_not_count() {
@@ -242,7 +242,7 @@ fn probes_that_come_back_do_not_count() {
     }
 }
 
-/// A connection that was enabled late, and whose numbers nobody has told yet, is no easier prey.
+/// A connection that was enabled late, and whose numbers are not known yet, is no easier prey.
 #[test]
 fn unknown_numbers_are_not_taken_from_a_forger() {
     // Of these the sequence number is right.
@@ -379,14 +379,13 @@ fn one_true_answer_saves_a_live_peer() {
     }
 }
 
-/// An answer to a question of long ago is none: where nobody has answered that, he cannot, an interval
-/// later.
+/// An attacker cannot answer a question of ours an interval after it, even if it was never answered.
 #[test]
 fn forged_answer_to_an_old_question_changes_nothing() {
     for (second, is_believed) in [(6, true), (11, false), (25, false)] {
         let mut lan = Lan::new(patient());
         let heard = lan.last_heard();
-        // It passes segments, and tells nobody its address.
+        // It passes segments, and never tells its address.
         lan.world[lan.server].is_neighbor = false;
         lan.poison_at(heard.saturating_add(secs(5)));
         lan.poison_at(heard.saturating_add(secs(second)));
@@ -411,7 +410,7 @@ fn spoofed_neighbor_is_believed_by_smoltcp_alone() {
     assert_eq!(plain.world[device].tcp(handle).send_queue(), 4);
 }
 
-/// Whoever has the peer use up its challenge acknowledgements (RFC 5961 7) on segments in our name
+/// An attacker who has the peer use up its challenge acknowledgements (RFC 5961 7) on segments in our name
 /// has it tell us that it lives: its answers to the forger's come to us.
 #[test]
 fn exhausted_challenge_limit_does_not_silence_a_live_peer() {
@@ -524,8 +523,8 @@ fn memory_is_fixed_by_type() {
     assert!((36..per_connection).contains(&touched), "{touched}");
 }
 
-/// A segment of which only the sequence number is right is not taken for the peer's on a connection whose
-/// numbers nobody has told yet.
+/// A segment that has only its sequence number right is not taken for the peer's on a connection whose
+/// numbers are not known yet.
 #[test]
 fn unknown_numbers_are_not_taken_from_who_knows_half_of_them() {
     for attack in [Attack::HalfBlindAck, Attack::KeepAlives, Attack::NoAck] {

@@ -136,7 +136,7 @@ impl Lab {
         self.settle();
     }
 
-    /// Polls whoever was woken, until nobody is.
+    /// Polls the tasks that were woken, until none is.
     fn settle(&mut self) {
         settle(&mut self.tasks);
     }
@@ -578,7 +578,7 @@ fn link_that_comes_back_in_time_is_survived() {
     ));
 }
 
-/// A link that flaps each second, with a live peer behind it, gives nobody up.
+/// A link that flaps each second, with a live peer behind it, gives no peer up.
 #[test]
 fn flapping_link_gives_no_live_peer_up() {
     let mut lab = Lab::new(ETHERNET);
@@ -1014,7 +1014,7 @@ fn control_works_before_the_runner() {
     let state = keep_alive::State::<2>::new();
     let port = peers_port(&Rc::default(), &Rc::default(), ETHERNET);
     let (_device, control) = keep_alive::new(port, &state).unwrap();
-    let nobody = Connection::new((V4.peers, 1), (V4.ours, 2));
+    let unknown = Connection::new((V4.peers, 1), (V4.ours, 2));
     assert_eq!(control.set_local_port(1, None), Ok(()));
     assert_eq!(control.set_remote_port(1, Some(short())), Ok(()));
     assert_eq!(control.set_remote_port(1, None), Ok(()));
@@ -1025,12 +1025,12 @@ fn control_works_before_the_runner() {
     control.clear_policies();
     assert_eq!(control.set_remote_port(2, None), Ok(()));
     assert_eq!(
-        control.set(nobody, None),
+        control.set(unknown, None),
         Err(keep_alive::PolicyError::Unknown)
     );
     assert_eq!(control.try_next_event(), None);
-    assert_eq!(control.state(nobody), None);
-    assert_eq!(control.close_reason(nobody), None);
+    assert_eq!(control.state(unknown), None);
+    assert_eq!(control.close_reason(unknown), None);
 }
 
 /// A medium that is neither Ethernet nor IP is refused, and so is a second driver for one state.
@@ -1108,10 +1108,10 @@ enum Asked {
     HardwareAddress,
 }
 
-/// A question, and whom to wake.
+/// A question, and the waker that came with it.
 type Question = (Asked, Option<Waker>);
 
-/// A driver that notes what it is asked, by whom, and has answers of its own to all of it.
+/// A driver that notes each question and its waker, and has answers of its own.
 struct Witness {
     asked: Rc<RefCell<Vec<Question>>>,
     lane: Rc<Lane>,

@@ -289,7 +289,7 @@ fn with_every_trouble_the_promises_hold() {
     }
 }
 
-/// A host that sleeps twice and changes its options twice gives nobody up unasked.
+/// A host that sleeps twice and changes its options twice gives no peer up unasked.
 #[test]
 fn with_two_sleeps_and_new_options_twice_the_promises_hold() {
     let budget = Budget {
@@ -326,7 +326,7 @@ fn the_same_at_another_time_is_the_same() {
     }
 }
 
-/// New options do not make a live peer a dead one, not even one of which an answer is lost: whatever
+/// New options do not make a live peer a dead one, not even if an answer is lost: whatever
 /// they make due at once asks once more. If more answers are lost, they can.
 #[test]
 fn a_live_peer_survives_new_options() {
@@ -348,8 +348,8 @@ fn a_live_peer_survives_new_options() {
     }
 }
 
-/// A live peer of which one answer less than `count` is lost is never given up, and one of which
-/// `count` are lost can be.
+/// A live peer that loses one answer less than `count` is never given up, and one that loses
+/// `count` can be.
 #[test]
 fn a_live_peer_survives_one_loss_less_than_count() {
     for options in ALL {

@@ -1,4 +1,4 @@
-//! What a flow learns from the segments of a connection, and whom it believes.
+//! What a flow learns from the segments of a connection, and which of them it believes.
 
 use tcp_keepalive::{Flow, Received, Segment, SeqNumber, Tcb};
 
@@ -43,7 +43,7 @@ fn in_flight() -> Flow {
     flow
 }
 
-/// Nothing is known before the stack has said something, and nobody is believed until then.
+/// Before the stack has sent a segment no numbers are known, and no segment is believed.
 #[test]
 fn nothing_is_known_before_the_stack_has_spoken() {
     let mut flow = Flow::new(BUFFER, BUFFER);

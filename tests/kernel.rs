@@ -329,7 +329,7 @@ fn verdict_after(
     }
 }
 
-/// E9: a connection of which only one side is closed is probed like any other, whichever side
+/// E9: a connection that only one side has closed is probed like any other, whichever side
 /// that is.
 #[test]
 fn half_closed_connections_are_probed() {

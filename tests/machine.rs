@@ -720,7 +720,7 @@ fn k9_a_missed_attempt_has_the_time_of_a_longer_interval() {
     );
 }
 
-/// A lower count does not decide over what nobody listened for.
+/// A lower count does not decide over answers that the host slept through.
 #[test]
 fn k9_a_count_lowered_on_waking_does_not_decide() {
     let mut t = Connection::armed(config(10, 2, 5));
@@ -755,7 +755,7 @@ fn k9_a_user_timeout_missed_in_a_gap_asks_first() {
 }
 
 /// A retransmission within the last interval before a missed user timeout was question enough, but
-/// nobody listened: it asks once more, once in a round.
+/// the host did not listen: it asks once more, once in a round.
 #[test]
 fn k9_a_user_timeout_is_spared_once() {
     let mut t = Connection::armed(with_user_timeout(config(100, 2, 3), 5));
@@ -867,7 +867,7 @@ fn k9_the_probe_for_a_missed_verdict_is_offered_before_it_counts() {
     assert_eq!(t.machine.stats().unsent_attempts, 0);
 }
 
-/// A verdict that was missed stays missed until somebody polls, however often the options change.
+/// A verdict that was missed stays missed until the next poll, however often the options change.
 #[test]
 fn k9_what_was_missed_stays_missed_under_the_configuration_after_the_next() {
     let mut t = Connection::armed(config(10, 2, 3));
@@ -877,7 +877,7 @@ fn k9_what_was_missed_stays_missed_under_the_configuration_after_the_next() {
     assert_eq!(t.poll_at(at(100)), [(at(100), Probe)]);
 }
 
-/// Somebody who merely looks makes up for nothing: the peer was not asked.
+/// A mere look makes up for nothing: the peer was not asked.
 #[test]
 fn k9_what_was_missed_stays_missed_until_the_peer_is_asked() {
     let mut t = Connection::armed(config(10, 2, 3));
@@ -1670,7 +1670,7 @@ fn k16_a_new_interval_does_not_change_the_round_trip_time() {
     }
 }
 
-/// K20: a verdict of a round of which no probe left names the device.
+/// K20: a verdict of a round in which no probe left names the device.
 #[test]
 fn k20_no_probe_left_the_device() {
     let mut t = Connection::armed(config(10, 2, 3));
@@ -1742,7 +1742,7 @@ fn k20_a_verdict_says_how_far_the_probes_got() {
         (&[HopAsked, HopAsked], FailedAt::NextHop),
         (&[HopAsked, HopAnswered], FailedAt::Peer),
         (&[HopAsked, HopAnswered, HopAsked], FailedAt::Peer),
-        // Nobody asked.
+        // No question was asked.
         (&[HopAnswered], FailedAt::Peer),
         (&[HopAnswered, HopAsked], FailedAt::NextHop),
         (&[Unreachable], FailedAt::Network),
@@ -1984,7 +1984,7 @@ mod any_order {
                                     prop_assert!(t.tcb.is_quiet());
                                     prop_assert!(attempts >= u32::from(t.machine.config().count()));
                                 }
-                                _ => prop_assert!(attempts > 0 || has_sent, "nobody asked"),
+                                _ => prop_assert!(attempts > 0 || has_sent, "no question was asked"),
                             }
                             prop_assert_eq!(
                                 verdict.failed_at == FailedAt::Device,

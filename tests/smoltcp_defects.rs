@@ -103,7 +103,7 @@ fn e3_plain_timeout_kills_a_healthy_peer() {
     t.at(5).rst();
 }
 
-/// E3: being idle kills nobody, with a user timeout or without.
+/// E3: being idle kills no connection, with a user timeout or without.
 #[test]
 fn e3_idle_alone_never_kills() {
     let five = Duration::from_secs(5);
@@ -255,7 +255,7 @@ fn e6_loop_is_slowed_down_by_degrees_and_anew() {
     }
 }
 
-/// E6: a probe that is waiting for the device holds up nobody else's verdict.
+/// E6: a probe that is waiting for the device holds up no other verdict.
 #[test]
 fn e6_blocked_device_stops_nobody_elses_timer() {
     let mut t = Setup::default().connections(2).connected();
@@ -475,7 +475,7 @@ fn e15_plain_waits_for_the_clock() {
     t.until(610).nothing();
 }
 
-/// E15, K10: a clock that steps back kills nobody and brings nothing forward; when it has caught
+/// E15, K10: a clock that steps back kills no connection and brings nothing forward; when it has caught
 /// up, everything goes to time again.
 #[test]
 fn e15_clock_stepping_back_brings_nothing_forward() {

@@ -147,7 +147,7 @@ fn k2_enabled_again_it_has_its_idle_time() {
     assert_eq!(t.stats().unsent_attempts, 0);
 }
 
-/// K11: enabled while it waits for a window, a connection owes nobody an answer to what was asked
+/// K11: enabled while it waits for a window, a connection is owed no answer to what was asked
 /// before.
 #[test]
 fn k11_enabled_behind_a_closed_window_nothing_is_owed() {
@@ -267,7 +267,7 @@ fn k11_closed_with_data_in_flight_a_lost_neighbour_query_decides_nothing() {
     assert_eq!(t.stats().verdicts, 0, "{}", t.story());
 }
 
-/// K11: nor if something else stalls at the very moment at which it is to be asked.
+/// K11: nor if something else stalls at the very moment of its question.
 #[test]
 fn k11_closed_with_data_in_flight_another_stall_decides_nothing() {
     let mut t = closed_with_data_in_flight(Setup::default().connections(2));
@@ -374,7 +374,7 @@ fn smoltcps_own_keep_alive_stays_as_it_was_set() {
 }
 
 /// Nothing is held to be proved later (K18): on a connection whose numbers are not known, a segment is
-/// nobody's, and the probe leaves when it would have without.
+/// not the peer's, and the probe leaves when it would have without.
 #[test]
 fn k18_what_comes_before_the_numbers_are_known_is_nobodys() {
     for len in [0, 10, 400] {
@@ -416,7 +416,7 @@ fn k18_a_segment_is_believed_on_its_numbers_when_it_arrives() {
     }
 }
 
-/// On a connection whose numbers are not known, a segment that the stack refuses was nobody's, though
+/// On a connection whose numbers are not known, a segment that the stack refuses is not the peer's, though
 /// it is answered (RFC 5961 5.2).
 #[test]
 fn what_the_stack_refuses_was_not_heard() {
@@ -538,7 +538,7 @@ fn the_same_four_tuple_under_another_handle_is_heard() {
 }
 
 /// An interval below the second and a half that it may take to learn the numbers from a stack which has
-/// forgotten its neighbour gives up nobody alive.
+/// forgotten its neighbour gives up no live peer.
 #[test]
 fn short_intervals_wait_for_numbers() {
     let millis = Duration::from_millis;

@@ -45,7 +45,7 @@ fn probe_leaves_when_the_device_has_room() {
     assert_eq!((verdict.unanswered, verdict.unsent), (3, 0));
 }
 
-/// K4: a probe that finds no room is offered again within 500 ms, also if nobody says when there
+/// K4: a probe that finds no room is offered again within 500 ms, also if no interrupt says when there
 /// is some.
 #[test]
 fn probe_is_offered_again_within_half_a_second() {
@@ -74,7 +74,7 @@ fn verdict_tells_unsent_from_unanswered() {
     t.rst();
 }
 
-/// A device that receives though it cannot transmit: the peer is heard, and nobody given up.
+/// A device that receives though it cannot transmit: the peer is heard, and not given up.
 #[test]
 fn deaf_transmitter_hears() {
     let mut t = established(config(10, 2, 3));

@@ -90,7 +90,7 @@ fn enabled_after_accept() {
     dies_after(&mut t, s(3));
 }
 
-/// A listener has nobody to probe.
+/// A listener has no peer to probe.
 #[test]
 fn listener_never_probes() {
     let mut t = Setup::default().passive().closed();
@@ -129,7 +129,7 @@ fn half_open_handshake_is_not_probed() {
     assert_eq!(t.state(), Some(State::Disabled));
 }
 
-/// Closed by the application before that, it is in FIN-WAIT-1, and still nobody was heard.
+/// Closed by the application before that, it is in FIN-WAIT-1, and still the peer was not heard.
 #[test]
 fn half_open_handshake_that_is_closed_was_not_heard() {
     let mut t = Setup::default().passive().closed();
@@ -212,7 +212,7 @@ fn enabling_late_in_fin_wait_2() {
     dies_after(&mut t, s(5));
 }
 
-/// The same while data is on its way, of which nothing was seen.
+/// The same while data that was not seen is on its way.
 #[test]
 fn enabling_late_with_data_in_flight() {
     let mut t = Setup::default().connected();
@@ -447,7 +447,7 @@ fn reset_while_suspect() {
     assert_eq!(t.stats().verdicts, 0);
 }
 
-/// A restarted peer answers data with a RST: nobody was being probed.
+/// A restarted peer answers data with a RST: it was not being probed.
 #[test]
 fn reset_in_answer_to_data() {
     let mut t = established(config(10, 2, 3));
@@ -610,7 +610,7 @@ fn forged_rst_is_not_the_reason_of_an_abort() {
     assert_eq!(t.close_reason(), Some(CloseReason::LocalAbort));
 }
 
-/// A RST that we sent while the connection was being opened, to somebody who guessed wrong, is not
+/// A RST that we sent while the connection was being opened, to an attacker who guessed wrong, is not
 /// the reason of its end.
 #[test]
 fn rst_sent_while_opening_is_not_the_reason_of_the_end() {
@@ -1346,7 +1346,7 @@ fn a_thousand_connections_one_after_the_other() {
     assert_eq!(t.events(), []);
 }
 
-/// All events of a set of which nobody asked for a while are still there, one per kind.
+/// All events that were not read for a while are still there, one per kind.
 #[test]
 fn events_wait_to_be_read() {
     let mut t = established(config(10, 2, 3));

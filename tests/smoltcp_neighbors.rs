@@ -47,7 +47,7 @@ impl Lan {
         Self::with_peers_and_strangers(count, 0)
     }
 
-    /// The same, and some neighbours that nobody has talked to yet.
+    /// The same, and some neighbours without a connection yet.
     fn with_peers_and_strangers(count: u8, strangers: u8) -> Self {
         let mut world = World::new(1);
         let wire = || Conditions::ideal().latency(Duration::from_millis(1));
@@ -207,7 +207,7 @@ fn waiting_syn_does_not_starve_probes() {
     }
 }
 
-/// A dead neighbour is asked for once with each probe after the first, and nobody else is.
+/// A dead neighbour is asked for once with each probe after the first, and no other is.
 #[test]
 fn a_dead_neighbour_is_asked_for_once_a_probe_and_no_other_is() {
     let mut lan = Lan::with_peers(2);
@@ -399,7 +399,7 @@ impl Moving {
         self.world.wake(station).unwrap();
     }
 
-    /// What the device has sent since then: when, to whom, and what.
+    /// What the device has sent since then: when, to which address, and what.
     fn sent_since(&self, seconds: u64) -> Vec<(Instant, EthernetAddress, Kind)> {
         let from = self.zero.saturating_add(secs(seconds));
         let frames = self.world.trace().frames();
@@ -425,7 +425,7 @@ impl Moving {
         asked.map(|(at, _, _)| at).collect()
     }
 
-    /// A liar sends the device, and nobody else, an answer that it did not ask for.
+    /// A liar sends the device alone an answer that it did not ask for.
     fn lie(&mut self, liar: Id<Station>, of: IpAddress, src: EthernetAddress) {
         let iface = &self.world[self.device].iface;
         let (ours, mac) = (iface.ip_addrs()[0].address(), iface.hardware_addr());
@@ -486,7 +486,7 @@ fn an_answered_probe_is_one_frame() {
     }
 }
 
-/// A next hop that has another hardware address, which nobody announced, is found at the second probe
+/// A next hop that has another hardware address, unannounced, is found at the second probe
 /// at the latest, and the peer answers that.
 #[test]
 fn k17_a_changed_address_is_found_at_the_second_probe() {
@@ -678,7 +678,7 @@ fn k17_an_announced_address_is_followed_without_a_probe_to_the_old_one() {
     }
 }
 
-/// A backup that announces itself, drops everything and steps down without a word harms nobody: the old
+/// A backup that announces itself, drops everything and steps down without a word does no harm: the old
 /// one goes on, and answers what we ask.
 #[test]
 fn k17_a_backup_that_steps_down_again_harms_nobody() {
@@ -699,7 +699,7 @@ fn k17_a_backup_that_steps_down_again_harms_nobody() {
     }
 }
 
-/// The same if the old one answers no question: a lie that nobody denies changes nothing either.
+/// The same if the old one answers no question: an undisputed lie changes nothing either.
 #[test]
 fn k17_an_announcement_alone_changes_nothing() {
     for (place, is_v6) in EVERYWHERE {
@@ -722,8 +722,8 @@ fn k17_an_announcement_alone_changes_nothing() {
     }
 }
 
-/// A next hop that is dead is given up on time, to the microsecond: its probes left, and nobody answered
-/// for it. In the hour after that nothing is sent for the connection.
+/// A next hop that is dead is given up on time, to the microsecond: its probes left, and no answer came.
+/// In the hour after that nothing is sent for the connection.
 #[test]
 fn k20_a_dead_next_hop_is_given_up_on_time_and_then_left_alone() {
     for (place, is_v6) in EVERYWHERE {
@@ -785,7 +785,7 @@ fn eight_dead_neighbours_do_not_starve_the_ninth() {
     }
 }
 
-/// Eight connections to one neighbour, which answers, ask for nobody in an hour.
+/// Eight connections to one neighbour, which answers, ask for no address in an hour.
 #[test]
 fn eight_connections_to_one_neighbour_ask_for_nobody() {
     let mut lan = Lan::with_peers(1);
@@ -856,12 +856,12 @@ fn rst_of_a_verdict_survives_a_full_device_and_a_reused_socket() {
     assert!(lan.is_given_up(0));
 }
 
-/// A reply with a hardware address that no station has, or for an address that is nobody's next hop,
+/// A reply with a hardware address that no station has, or for an address that is no connection's next hop,
 /// changes nothing and asks nothing, whether a round is under way or not.
 #[test]
 fn bad_replies_change_nothing() {
     let group = EthernetAddress([1, 0, 0x5e, 0, 0, 1]);
-    let nobody = EthernetAddress([0; 6]);
+    let zero = EthernetAddress([0; 6]);
     let other = |is_v6| {
         if is_v6 {
             IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 99)
@@ -873,7 +873,7 @@ fn bad_replies_change_nothing() {
         for (mac, is_its) in [
             (EthernetAddress::BROADCAST, true),
             (group, true),
-            (nobody, true),
+            (zero, true),
             (NEW, false),
         ] {
             // At 36 s a question has left and is not answered.

@@ -204,8 +204,8 @@ proptest! {
         ));
     }
 
-    /// Whatever is lost, a quiet peer is given up only after `count` probes in a row of which no
-    /// answer arrived, and after all of the time; and what was heard is what arrived.
+    /// Whatever is lost, a quiet peer is given up only after `count` unanswered probes in a row, and
+    /// after all of the time; and what was heard is what arrived.
     #[test]
     fn verdict_is_never_early_whatever_is_lost(
         bits in 0..16_u8,

@@ -580,7 +580,7 @@ fn large_segments_end_the_probing() {
     );
 }
 
-/// A stream of large segments out of order, none of which is acknowledged anew, is heard.
+/// A stream of large segments out of order, none of them acknowledged anew, is heard.
 #[test]
 fn large_segments_behind_a_gap_are_heard() {
     let mut t = established(config(10, 2, 3));
@@ -619,7 +619,7 @@ fn blind_segments_do_not_keep_a_dead_connection_alive() {
     assert_eq!(t.given_up(Cause::KeepAlive).unanswered, 3);
 }
 
-/// An acknowledgement of what was never sent is nobody's, by as little as one octet.
+/// An acknowledgement of an octet that was never sent is not the peer's.
 #[test]
 fn acknowledging_the_future_is_no_sign_of_life() {
     let mut t = established(config(10, 2, 3));
@@ -999,9 +999,9 @@ fn scenarios_are_deterministic() {
     assert_eq!(run(), run());
 }
 
-/// A frame that nobody claims is tripped over.
+/// An unclaimed frame fails the next claim.
 #[test]
-#[should_panic(expected = "nothing was to be sent")]
+#[should_panic(expected = "expected no frame")]
 fn unclaimed_frames_fail_a_scenario() {
     established(config(10, 2, 3)).at(10).nothing();
 }

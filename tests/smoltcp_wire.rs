@@ -777,7 +777,7 @@ fn checksums(checksum: Checksum) -> ChecksumCapabilities {
 enum Garbage {
     /// Octets that mean nothing.
     Octets(Vec<u8>),
-    /// A good segment, of which the end is missing.
+    /// A good segment without its end.
     Truncated { payload: usize, keep: usize },
     /// A good segment with one octet of its TCP part wrong.
     Mutated { payload: usize, at: usize, by: u8 },
@@ -792,7 +792,7 @@ enum Garbage {
 
 fn garbage() -> impl Strategy<Value = Garbage> {
     let payload = prop_oneof![Just(0_usize), 1..200_usize];
-    // K18: 128 octets are verified, of which up to 32 are the header.
+    // K18: 128 octets are verified; up to 32 of them are the header.
     let verified = prop_oneof![Just(0_usize), 1..=96_usize];
     prop_oneof![
         vec(any::<u8>(), 0..200).prop_map(Garbage::Octets),

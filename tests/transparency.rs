@@ -34,7 +34,7 @@ fn patient() -> Config {
     config(7 * 24 * 3600, 10, 3)
 }
 
-/// Probes leave all the time, and nobody is given up for minutes, though nobody answers.
+/// Probes leave all the time without an answer, and the verdict is minutes away.
 fn restless() -> Config {
     config(2, 1, 255)
 }
@@ -144,7 +144,7 @@ proptest! {
     }
 
     /// The same if keep-alive is switched off and on, and the stack is asked for the numbers. (Its
-    /// answer counts as one of those of which it gives one a second, and as an acknowledgement: see
+    /// answer counts among those that it limits to one a second, and as an acknowledgement: see
     /// [`held_back_acknowledgement_is_brought_forward_not_lost`].)
     #[test]
     fn only_probes_differ_while_numbers_are_asked_for(

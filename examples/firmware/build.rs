@@ -36,9 +36,9 @@ fn main() {
 /// Our own address, and the length of the network's prefix.
 fn address() -> String {
     let text = variable("ADDRESS", "192.0.2.2/24");
-    let (address, prefix) = text
-        .split_once('/')
-        .unwrap_or_else(|| panic!("FIRMWARE_ADDRESS is to be like 192.0.2.2/24, not `{text}`"));
+    let (address, prefix) = text.split_once('/').unwrap_or_else(|| {
+        panic!("invalid FIRMWARE_ADDRESS `{text}`: expected an address such as 192.0.2.2/24")
+    });
     let octets = parse::<Ipv4Addr>("ADDRESS", address).octets();
     let prefix: u8 = parse("ADDRESS", prefix);
     assert!(
@@ -48,7 +48,7 @@ fn address() -> String {
     format!("const ADDRESS: ([u8; 4], u8) = ({octets:?}, {prefix});\n")
 }
 
-/// Whom the client connects to.
+/// The server that the client connects to.
 fn peer() -> String {
     let peer: SocketAddrV4 = parse("PEER", &variable("PEER", "192.0.2.1:7000"));
     let (octets, port) = (peer.ip().octets(), peer.port());

@@ -203,7 +203,7 @@ impl Client {
         self.sockets.get_mut(self.handle)
     }
 
-    /// Waits until the device has a frame, or something is to be done.
+    /// Waits until the device has a frame, or something is due.
     fn wait(&mut self, now: Instant) -> Result<(), Failure> {
         let until_deadline = self.deadline.map(|deadline| deadline.max(now) - now);
         let delay = self

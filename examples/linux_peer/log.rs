@@ -105,7 +105,7 @@ pub(crate) fn say(now: Instant, text: &str) {
     print_line(&format!("{secs:>5}.{micros:06} s  {text}"));
 }
 
-/// As `println!`, but whoever reads may go away, as `head` does.
+/// As `println!`, but the reader may go away, as `head` does.
 pub(crate) fn print_line(text: &str) {
     if writeln!(io::stdout(), "{text}").is_err() {
         process::exit(1);

@@ -156,7 +156,7 @@ impl Options {
             .keep_alive()
             .map_err(|error| format!("no such keep-alive: {error}"))?;
         let Ok([tap, address, number]) = <[_; 3]>::try_from(given.positional) else {
-            return Err("a device, an address and a port are to be given".into());
+            return Err("expected a device, an address and a port".into());
         };
         let tap = tap_name(text(tap)?)?;
         let address = parse("the address", "an IP address", &text(address)?)?;
@@ -205,7 +205,7 @@ fn local_address(
         .iter()
         .any(|it| it.is_ipv4() != peer.is_ipv4())
     {
-        return Err("the peer, --local and --gateway are to be all IPv4 or all IPv6".into());
+        return Err("expected the peer, --local and --gateway to be all IPv4 or all IPv6".into());
     }
     if !local.contains_addr(&next_hop.into()) {
         let hint = match gateway {

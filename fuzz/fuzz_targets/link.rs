@@ -71,7 +71,7 @@ enum Step {
     /// Octets that need not be a frame.
     Raw(Way, Vec<u8>),
     Segment(Way, Numbers),
-    /// The handshake, both ways, as whoever opens it sees it.
+    /// The handshake, both ways, as the opening side sees it.
     Handshake {
         peer: u8,
         timestamps: bool,
@@ -706,7 +706,7 @@ impl<const W: usize> Trial<W> {
         }
     }
 
-    /// Somebody on the way could not deliver a segment of ours, and quotes the beginning of it.
+    /// A router on the way could not deliver a segment of ours, and quotes the beginning of it.
     fn unreachable(&self, peer: u8, cut: u8) -> Vec<u8> {
         let sent = self.ends(Way::Sent, peer, 0);
         let mut quoted = sent.ports.map(u16::to_be_bytes).concat();

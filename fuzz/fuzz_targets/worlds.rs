@@ -297,7 +297,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// All is well again; whoever was off is on, and remembers nothing.
+    /// All is well again; a node that was off is on, and remembers nothing.
     fn heal(&self, world: &mut World) -> Result<(), SimError> {
         world.remark("everything heals");
         world.repair(self.link)?;

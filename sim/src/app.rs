@@ -33,8 +33,8 @@ use crate::smoltcp::KeepAliveSet;
 /// # let _: Box<dyn App> = Box::new(echo);
 /// ```
 pub trait App: Any {
-    /// The host was switched on: makes the sockets. What an earlier life left in `self` is
-    /// forgotten here, if it is to be.
+    /// The host was switched on: makes the sockets. Here an application
+    /// forgets what an earlier life left in `self`, if it has to.
     fn start(&mut self, _cx: &mut Context<'_>) {}
 
     /// Called after each poll of the interface. Returns when to be called again at the latest, by

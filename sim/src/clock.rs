@@ -111,7 +111,7 @@ mod tests {
         Instant::from_millis(seconds.saturating_mul(1000))
     }
 
-    /// A clock that nobody touched shows the world's time.
+    /// A clock that was never set shows the world's time.
     #[test]
     fn untouched_clock_is_right() {
         let clock = Clock::new();

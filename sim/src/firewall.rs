@@ -59,7 +59,7 @@ impl Firewall {
             medium,
             allows_inbound: false,
             table: Table::new(mappings),
-            // Forgetting nobody, it never takes what a switch floods for what is to pass.
+            // It forgets no host, so it never passes what a switch floods.
             stations: Stations::new(Duration::MAX),
         }
     }
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// After expiry whoever speaks first is reset, and the other not.
+    /// After expiry the side that sends first is reset, and the other is not.
     #[test]
     fn the_next_to_speak_is_reset() {
         for (idle, lives) in around(Duration::from_secs(350)) {
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(path.expiries(), 2);
     }
 
-    /// What has not left opens nothing, and takes nobody's place.
+    /// A frame that has not left opens no mapping, and takes no other's place.
     #[test]
     fn what_has_not_left_opens_nothing() {
         let one = Mappings {

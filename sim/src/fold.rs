@@ -130,7 +130,7 @@ pub(crate) fn rows<'t>(
     before.chain(middle(cut)).chain(after).collect()
 }
 
-/// What stands for `cut`, of which no more is drawn than the verdicts, which is what charts are
+/// The rows that stand for `cut`: only its verdicts are drawn, because they are what charts are
 /// looked at for.
 fn middle<'t>(cut: &[Row<'t>]) -> Vec<Row<'t>> {
     let is_verdict = |row: &Row<'_>| row.is_verdict();
@@ -151,7 +151,7 @@ fn middle<'t>(cut: &[Row<'t>]) -> Vec<Row<'t>> {
     rows
 }
 
-/// The entries, of which those that repeat others are folded.
+/// The entries, with repeats folded.
 pub(crate) fn folded<'t>(entries: &[&'t Entry], trace: &Trace, labels: &Labels) -> Vec<Row<'t>> {
     let likes: Vec<_> = entries
         .iter()

@@ -14,7 +14,7 @@ pub struct Violation {
     pub node: &'static str,
     /// When, by the world's clock.
     pub at: Instant,
-    /// Of which socket.
+    /// The socket's handle.
     pub handle: SocketHandle,
     /// What.
     pub invariant: Invariant,
@@ -89,7 +89,7 @@ pub enum Invariant {
     SuspectUnfounded,
     /// It is told of then (K7).
     SuspectUnreported,
-    /// Nobody recovers who was not suspect (K7).
+    /// Only a suspect recovers (K7).
     RecoveredUnfounded,
     /// A suspect that is heard has recovered (K7).
     RecoveredUnreported,
@@ -121,7 +121,7 @@ pub enum Invariant {
         /// For how long it has to be.
         least: Duration,
     },
-    /// No verdict that fell due while nobody polled: one more probe first (K9).
+    /// No verdict that fell due between two polls: one more probe first (K9).
     VerdictAfterGap {
         /// When it fell due.
         due: Instant,
@@ -218,13 +218,15 @@ impl fmt::Display for Invariant {
             }
             Self::HeardNobody { believed } => write!(
                 f,
-                "the keep-alive believes to have heard the peer at {} µs, and nobody spoke",
+                "the keep-alive believes that it heard the peer at {} µs, and the peer sent nothing",
                 believed.as_micros()
             ),
             Self::SuspectUnfounded => f.write_str("a suspicion without a cause, or a second one"),
-            Self::SuspectUnreported => f.write_str("an attempt failed, and nobody was told"),
+            Self::SuspectUnreported => f.write_str("an attempt failed, and no event told of it"),
             Self::RecoveredUnfounded => f.write_str("a peer recovered that was not suspect"),
-            Self::RecoveredUnreported => f.write_str("a suspect was heard, and nobody was told"),
+            Self::RecoveredUnreported => {
+                f.write_str("a suspect was heard, and no event told of it")
+            }
             Self::HeardForgotten { heard, believed } => write!(
                 f,
                 "the peer was heard at {} µs, but the keep-alive believes {:?}",

@@ -326,7 +326,7 @@ impl Side {
             Label::Probe { number } => self.probes = number,
             Label::Answer => self.owed = self.owed.saturating_sub(1),
             Label::WindowProbe => numbers.tried = later(numbers.tried, end),
-            // Nobody leaves a gap in what he sends; who seems to is an impostor.
+            // A sender leaves no gap; a segment beyond one is forged.
             _ if !is_after(seq, numbers.nxt) => {
                 numbers.nxt = later(numbers.nxt, end);
                 numbers.tried = later(numbers.tried, end);
@@ -450,7 +450,7 @@ pub(super) mod tests {
         assert_eq!(labels(&scene.world), expected);
     }
 
-    /// Probes that nobody answers are numbered.
+    /// Probes without an answer are numbered.
     #[test]
     fn unanswered_probes_are_numbered() {
         let mut scene = connected(brisk(), false);
@@ -460,7 +460,7 @@ pub(super) mod tests {
         assert_eq!(labels(&scene.world)[..6], expected);
     }
 
-    /// Data is data, acknowledged and not answered; what nobody acknowledges is sent again.
+    /// Data is data, acknowledged and not answered; without an acknowledgement it is sent again.
     #[test]
     fn data_and_retransmission() {
         let mut scene = connected(brisk(), false);

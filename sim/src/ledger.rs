@@ -157,7 +157,7 @@ mod tests {
         Numbers { snd_nxt, rcv_nxt }
     }
 
-    /// Whoever has acknowledged nothing holds nothing for right.
+    /// A side that has acknowledged nothing expects nothing yet.
     #[test]
     fn nothing_is_known_before_an_acknowledgement() {
         assert_eq!(after(&[syn(100)]), []);
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(check(110, 521), wrong(110, 521));
     }
 
-    /// The window of a side that nobody knows is not held against a probe.
+    /// An unknown window is not held against a probe.
     #[test]
     fn probe_of_an_unknown_sender_is_held_against_its_receiver_alone() {
         let probe = Probe {

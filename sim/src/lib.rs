@@ -27,7 +27,7 @@
 //!
 //! world.partition(link)?;
 //! world.run_for(seconds(60))?;
-//! let (_, _, event) = world[device].events().last().ok_or("nobody noticed")?;
+//! let (_, _, event) = world[device].events().last().ok_or("no event")?;
 //! assert!(matches!(event, Event::TimedOut(_)));
 //! # Ok(())
 //! # }

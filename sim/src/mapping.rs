@@ -62,7 +62,7 @@ impl Timeouts {
 pub enum Expiry {
     /// It is dropped, and its sender left to find out.
     Silently,
-    /// It is answered with RST, in the name of whom it was for (RFC 9293 3.10.7.1). Nothing is
+    /// It is answered with RST, in the receiver's name (RFC 9293 3.10.7.1). Nothing is
     /// sent at the moment at which a mapping expires.
     WithReset,
 }
@@ -97,7 +97,7 @@ impl Mappings {
     /// As RFC 5382 wants it: [`Timeouts::RFC5382`], silently.
     pub const RFC5382: Self = Self::new(Timeouts::RFC5382, Expiry::Silently);
 
-    /// [`Timeouts::AWS`]; then, as the same pages say, an RST to whoever goes on, and nothing
+    /// [`Timeouts::AWS`]; then, as the same pages say, an RST to the side that goes on, and nothing
     /// before that.
     pub const AWS: Self = Self::new(Timeouts::AWS, Expiry::WithReset);
 
@@ -243,7 +243,7 @@ impl Phase {
                 by,
                 is_answered: true,
             } if !segment.syn && has_ack && from == by => Self::Established,
-            // Somebody goes on: the RST was not taken, being a stranger's (RFC 5961 3.2).
+            // One side goes on: the RST was not taken, being a stranger's (RFC 5961 3.2).
             Self::Reset if !segment.syn => Self::Established,
             as_before => as_before,
         }
@@ -375,7 +375,7 @@ impl Table {
                 return;
             };
             if !header.dst_addr().is_unicast() {
-                // Nobody answers in the name of a group.
+                // A group has no host that could answer.
                 return;
             }
             Some(Macs {
@@ -395,7 +395,7 @@ impl Table {
 #[cfg(test)]
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "random numbers, of which any part will do"
+    reason = "any part of a random number will do"
 )]
 pub(super) mod testing;
 
@@ -460,7 +460,7 @@ mod tests {
         }
     }
 
-    /// An RST ends a connection, unless somebody goes on: then it was a stranger's.
+    /// An RST ends a connection, unless one side goes on: then it was a stranger's.
     #[test]
     fn an_rst_counts_until_somebody_goes_on() {
         let history = [">S", "<SA", ">A", "<R"];

@@ -346,7 +346,7 @@ mod tests {
         }
     }
 
-    /// Both ends' probes are, and none if nobody knows its connection.
+    /// Both ends' probes are, and none of an unknown connection.
     #[test]
     fn names_are_translated_both_ways() {
         let path = Path::through(nat(Mappings::RFC5382), None);
@@ -405,7 +405,7 @@ mod tests {
     }
 
     /// What the outside says after the timeout is dropped, whatever the rule: a NAT does not know
-    /// for whom it was.
+    /// which host it was for.
     #[test]
     fn the_outside_is_never_answered() {
         for (idle, lives) in around(Duration::from_secs(350)) {
@@ -416,7 +416,7 @@ mod tests {
         }
     }
 
-    /// A mapping is noted as expired when it expires, though nobody sends anything.
+    /// A mapping is noted as expired when it expires, though no frame passes.
     #[test]
     fn expiry_is_noted_at_its_moment() {
         let mut path = Path::through(nat(Mappings::AZURE), None);
@@ -526,7 +526,7 @@ mod tests {
         assert_eq!(path.world[path.device].tcp(second).state(), State::Closed);
     }
 
-    /// What has not left opens nothing, and takes nobody's place.
+    /// A frame that has not left opens no mapping, and takes no other's place.
     #[test]
     fn what_has_not_left_opens_nothing() {
         let one = Mappings {
@@ -585,10 +585,10 @@ mod tests {
         assert_eq!(world[device].tcp(client).recv_slice(&mut heard).unwrap(), 5);
     }
 
-    /// It answers on the inside for whom it has not heard there, and for nobody who asks whether
-    /// an address is in use; on the outside for itself only.
+    /// On the inside it answers for addresses that it has not heard there, but not if a host asks whether
+    /// an address is in use; on the outside it answers for its own address only.
     #[test]
-    fn it_answers_for_whom_it_stands_for() {
+    fn it_answers_for_the_hosts_that_it_stands_for() {
         let mac = EthernetAddress([2, 0, 0, 0, 0, 9]);
         let a = Ipv4Address::new(192, 168, 0, 2);
         let b = Ipv4Address::new(192, 168, 0, 3);

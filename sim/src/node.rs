@@ -23,7 +23,7 @@ pub trait Node: Any {
     fn new_port(&mut self, index: usize) -> Option<Port>;
 
     /// It is switched on at `turn.now`: for the first time, or after [`World::reboot`] without
-    /// its memory, of which nothing may then be left.
+    /// its memory, and none of that may be left then.
     ///
     /// [`World::reboot`]: super::World::reboot
     fn power_on(&mut self, turn: &mut Turn<'_>);

@@ -23,7 +23,7 @@ use crate::Instant;
 const MICROSECONDS: u8 = 6;
 /// What an option has room for, less what its padding may take.
 const LONGEST_COMMENT: usize = 60_000;
-/// More of them at one packet nobody reads.
+/// No reader wants more of them at one packet.
 const MOST_COMMENTS: usize = 50;
 
 impl Trace {

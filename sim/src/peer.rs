@@ -65,7 +65,7 @@ pub struct Peer {
 struct Answer {
     at: Instant,
     segment: Segment,
-    /// Of which connection, if of one.
+    /// The connection, if it is about one.
     connection: Option<usize>,
 }
 
@@ -144,7 +144,7 @@ impl Peer {
     }
 
     /// Tells it the hardware address of a neighbour, which it learns otherwise from what that
-    /// sends. It asks nobody.
+    /// sends. It sends no question.
     pub fn meet(&mut self, address: IpAddress, mac: EthernetAddress) {
         self.neighbors.retain(|(of, _)| *of != address);
         self.neighbors.push((address, mac));
@@ -416,7 +416,7 @@ impl Peer {
         }
     }
 
-    /// Takes a connection that somebody opens, and answers.
+    /// Accepts a connection, and answers.
     fn accept(&mut self, syn: &Segment, index: usize) -> Option<Segment> {
         let connection = Account {
             address: syn.src_addr,
@@ -432,7 +432,7 @@ impl Peer {
             is_over: false,
             received: Vec::new(),
         };
-        // What was to be said on the one before is not for this one.
+        // Data that was queued for the connection before is not for this one.
         self.late.retain(|answer| answer.connection != Some(index));
         match self.connections.get_mut(index) {
             Some(place) => *place = connection,

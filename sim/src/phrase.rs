@@ -71,7 +71,7 @@ impl Lost {
             Self::QueueFull => "queue full",
             Self::Chosen => "chosen",
             Self::NoRoom => "no room",
-            Self::NobodyThere => "nobody there",
+            Self::NobodyThere => "no receiver",
             Self::RingFull => "ring full",
             Self::Refused(why) => why,
         }
@@ -134,7 +134,7 @@ impl Note {
     }
 }
 
-/// Says of which socket it is, unless it is of the first, which is mostly the only one.
+/// Names the socket, unless it is the first one, which mostly is the only one.
 fn of_socket(handle: SocketHandle, words: String) -> String {
     match handle.to_string().as_str() {
         "#0" => words,

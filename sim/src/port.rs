@@ -8,7 +8,7 @@ use ::smoltcp::time;
 
 use super::trace::FrameId;
 
-/// How many received frames a device keeps until somebody looks.
+/// How many received frames a device keeps until it is polled.
 const RING: usize = 64;
 
 /// A frame on its way.
@@ -46,7 +46,7 @@ pub struct Port {
     ring: usize,
     inbox: VecDeque<Frame>,
     outbox: Vec<Vec<u8>>,
-    /// What there was no room for, and nobody will send again.
+    /// Frames that found no room, and that will not be sent again.
     lost: Vec<Vec<u8>>,
     /// What was taken from the inbox since the world last asked.
     taken: Vec<Frame>,
@@ -180,7 +180,7 @@ impl Port {
         self.inbox.drain(..)
     }
 
-    /// What was received, and what is to be sent, in this turn so far.
+    /// What was received and sent in this turn so far.
     pub(super) fn moved(&self) -> (&[Frame], &[Vec<u8>]) {
         (&self.taken, &self.outbox)
     }

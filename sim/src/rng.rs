@@ -77,7 +77,7 @@ impl Rng {
 mod tests {
     use super::*;
 
-    /// The numbers of a seed are these, on every machine and for good: a seed in somebody's notes
+    /// The numbers of a seed are these, on every machine and for good: a seed in a user's notes
     /// is worth nothing otherwise.
     #[test]
     fn numbers_of_a_seed_are_fixed() {

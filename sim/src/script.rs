@@ -18,7 +18,7 @@ const PORTS: u16 = 16_384;
 /// How long a server waits for the end of a handshake.
 const HANDSHAKE: ::smoltcp::time::Duration = ::smoltcp::time::Duration::from_secs(30);
 
-/// A small application: clients that connect, servers that listen, both of which send, read, echo,
+/// A small application: clients that connect, servers that listen, and both can send, read, echo,
 /// close, or stay silent.
 ///
 /// Times are counted from when the host was switched on, by its clock. What a word says holds for
@@ -108,7 +108,7 @@ impl Life {
         }
     }
 
-    /// So many octets more are to be sent.
+    /// So many octets more will be sent.
     const fn owe(&mut self, octets: usize) {
         self.unsent = self.unsent.saturating_add(octets);
     }
@@ -366,7 +366,7 @@ impl Role {
         }
     }
 
-    /// Does what is to be done now.
+    /// Does what is due now.
     fn act(&mut self, socket: &mut tcp::Socket<'static>, now: Instant) {
         if self.echoes {
             echo(socket);
@@ -374,7 +374,7 @@ impl Role {
             let _ = socket.recv(|data| (data.len(), ()));
         }
         self.life.was_connected |= socket.may_send();
-        // Whoever reads sees the end of what the peer has to say, and has nothing more to say either.
+        // A socket that reads sees the peer's FIN, and has nothing more to send either.
         let is_over = socket.state() == tcp::State::CloseWait && !socket.can_recv();
         if is_over && (self.echoes || self.reads) {
             socket.close();
@@ -398,7 +398,7 @@ impl Role {
             self.life.next_send = Some(later(now, period));
         }
         while socket.can_send() && self.life.unsent > 0 {
-            // The buffer is a ring, of which this is the room up to its end.
+            // The buffer is a ring; this is the room up to its end.
             let unsent = self.life.unsent;
             let sent = socket.send(|room| {
                 let len = room.len().min(unsent);

@@ -40,7 +40,7 @@ impl Switch {
     /// How long it remembers an address that is not heard: 300 s, as IEEE 802.1D recommends.
     pub const AGEING: Duration = Duration::from_secs(300);
 
-    /// A switch that knows nobody.
+    /// A switch that knows no address.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     impl Lan {
-        /// Has a peer send a frame from `src` to `dst`; the names of those whom it reaches.
+        /// Has a peer send a frame from `src` to `dst`; the names of the nodes that it reaches.
         fn send(
             &mut self,
             peer: usize,
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// A frame for somebody who has not been heard goes to all others, and once they have been
+    /// A frame for a station that was not heard yet goes to all others, and once they have been
     /// heard, to them only.
     #[test]
     fn unicast_is_flooded_only_until_its_receiver_is_known() {
@@ -226,7 +226,7 @@ mod tests {
         lan.send(1, mac(2), mac(1));
         assert_eq!(lan.send(0, mac(1), EthernetAddress::BROADCAST), ["b", "c"]);
         assert_eq!(lan.send(1, mac(2), GROUP), ["a", "c"]);
-        // Nobody is heard under a group's address, even if a frame claims so.
+        // No station has a group's address, even if a frame claims so.
         lan.send(0, GROUP, mac(2));
         assert_eq!(lan.send(1, mac(2), GROUP), ["a", "c"]);
     }
@@ -269,7 +269,7 @@ mod tests {
         }
     }
 
-    /// Switched off and on, it knows nobody.
+    /// Switched off and on, it knows no address.
     #[test]
     fn a_restart_forgets_all() {
         let mut lan = lan(Switch::new());

@@ -277,7 +277,7 @@ mod tests {
             " 0.010000  +0.010000     #1  peer    device  SYN-ACK    0    1  4096    0  arrives after 0.010000",
             " 0.020000  +0.010000     #2  device  peer    ack        1    1  1024    0  arrives after 0.010000",
             " 1.000000  +0.980000  === peer: crashed",
-            "10.020000  +9.020000     #4  device  peer    probe 1    0    1  1024    0  LOST: nobody there",
+            "10.020000  +9.020000     #4  device  peer    probe 1    0    1  1024    0  LOST: no receiver",
         ];
         assert_eq!(lines, expected);
     }

@@ -58,9 +58,9 @@ pub struct Sent {
     pub id: FrameId,
     /// When, by the world's clock.
     pub at: Instant,
-    /// By whom. A switch or a NAT that passes a frame on sends one of its own.
+    /// By which node. A switch or a NAT that passes a frame on sends one of its own.
     pub from: NodeId,
-    /// To whom: the node at the other end of the link, whatever the address on the frame.
+    /// To which node: the one at the other end of the link, whatever the address on the frame.
     pub to: NodeId,
     /// Over which link.
     pub link: LinkId,
@@ -116,7 +116,7 @@ pub enum Lost {
     InOutage,
     /// The link's queue was full.
     QueueFull,
-    /// Somebody had chosen it.
+    /// The scenario had chosen it.
     Chosen,
     /// The sending device had no room for it, and its node does not send it again.
     NoRoom,
@@ -147,14 +147,14 @@ pub struct Note {
 pub enum Happening {
     /// A keep-alive reported something.
     KeepAlive {
-        /// Of which socket.
+        /// The socket's handle.
         handle: SocketHandle,
         /// What.
         event: Event,
     },
     /// A connection ended.
     Ended {
-        /// Of which socket.
+        /// The socket's handle.
         handle: SocketHandle,
         /// How.
         reason: CloseReason,
@@ -185,7 +185,7 @@ pub enum Happening {
     ClockTicks(Duration),
     /// The link is partitioned: nothing sent from that node passes, or, if `None`, nothing.
     Partitioned {
-        /// From whom.
+        /// From which host.
         from: Option<NodeId>,
     },
     /// The cable is out.
@@ -194,7 +194,7 @@ pub enum Happening {
     Repaired,
     /// Frames are held on the link: those from that node, or, if `None`, all.
     Held {
-        /// From whom.
+        /// From which host.
         from: Option<NodeId>,
     },
     /// And let go.

@@ -94,7 +94,7 @@ pub struct Segment {
     pub window_scale: Option<u8>,
     /// The hop limit, or time to live.
     pub hop_limit: u8,
-    /// The TCP checksum is right, or is to be made right.
+    /// The TCP checksum is right, or will be made right.
     pub checksum_ok: bool,
     /// The same of the IPv4 header's.
     pub ip_checksum_ok: bool,
@@ -111,7 +111,7 @@ impl Segment {
             .wrapping_add(u32::from(self.fin))
     }
 
-    /// The RST of somebody who knows of no such connection (RFC 9293 3.10.7.1); `None` if it is
+    /// The RST of a host that knows of no such connection (RFC 9293 3.10.7.1); `None` if it is
     /// an RST itself, which is never answered.
     #[must_use]
     pub fn refusal(&self) -> Option<Self> {
@@ -293,7 +293,7 @@ fn parse_tcp(
     }))
 }
 
-/// Who sends an Ethernet frame to whom.
+/// The source and the destination of an Ethernet frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Macs {
     /// The sender.

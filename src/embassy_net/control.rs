@@ -120,7 +120,7 @@ impl<const N: usize> Shared<N> {
         true
     }
 
-    /// Remembers whom to wake when a policy changes.
+    /// Remembers the task to wake when a policy changes.
     pub(super) fn meet(&mut self, runner: &Waker) {
         self.runner.register(runner);
     }

@@ -29,7 +29,7 @@ enum Work {
     /// Serve at the next poll: the device had no room for a frame of ours, and does not say when it
     /// has some.
     Retry,
-    /// Serve: the clock has stepped back, a configuration was replaced, a SYN is to be answered.
+    /// Serve: the clock has stepped back, a configuration was replaced, a SYN wants an answer.
     Serve,
     /// A connection may have begun or ended: follow the sockets, and serve.
     Follow,

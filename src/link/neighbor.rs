@@ -93,13 +93,13 @@ impl<const W: usize> Announcement<W> {
     }
 }
 
-/// Whom the stack asks for in an ARP packet of its own.
+/// The address that the stack asks for in an ARP packet of its own.
 pub(super) fn asked_in_arp<const W: usize>(packet: &[u8]) -> Option<Address<W>> {
     let arp = Arp::find(packet)?;
     (arp.operation == ARP_REQUEST).then_some(Address::v4(arp.target))
 }
 
-/// Whom the stack asks for in a neighbour solicitation of its own.
+/// The address that the stack asks for in a neighbour solicitation of its own.
 pub(super) fn asked_in_icmpv6<const W: usize>(datagram: &Datagram<'_, W>) -> Option<Address<W>> {
     let icmp = datagram.payload;
     if *icmp.first()? != NEIGHBOR_SOLICITATION {
@@ -150,11 +150,11 @@ struct Hop<const W: usize> {
 #[derive(Debug)]
 pub(super) struct Hops<const W: usize> {
     known: [Hop<W>; HOPS],
-    /// Whom the stack asked for last.
+    /// The address that the stack asked for last.
     stack_asks: Address<W>,
     /// A question wants to leave, for the next hop of this connection.
     wanted: Option<usize>,
-    /// When our last question left, and for whom.
+    /// When our last question left, and for which hop.
     asked: Instant,
     asked_for: HardwareAddr,
 }
@@ -318,8 +318,8 @@ fn write_arp<const W: usize>(
     *sender = from;
     let (sender, rest) = rest.split_first_chunk_mut::<4>()?;
     *sender = local.v4_octets();
-    let (nobody, rest) = rest.split_first_chunk_mut::<6>()?;
-    *nobody = [0; 6];
+    let (unknown, rest) = rest.split_first_chunk_mut::<6>()?;
+    *unknown = [0; 6];
     *rest.first_chunk_mut()? = target.v4_octets();
     Some(ETHERNET_HEADER_LEN + ARP_LEN)
 }

@@ -238,7 +238,7 @@ impl<T: phy::RxToken, const N: usize> phy::RxToken for RxToken<'_, '_, T, N> {
                 read(frame, f)
             });
         }
-        // The answer to a frame of ours is shown to nobody: until then the set can be away.
+        // The link is not shown the answer to a frame of ours, so it can be away until then.
         let set = shared.set.take();
         let frame = set.as_ref().and_then(|set| set.frame.get(..shared.len));
         let result = read(frame.unwrap_or_default(), f);

@@ -419,7 +419,7 @@ mod tests {
         );
     }
 
-    /// An id that its files do not cite is found out: nobody who reads the code would know.
+    /// An id that its files do not cite is found out: a reader of the code would not see it.
     #[test]
     fn code_that_does_not_cite() {
         let more = "| MUST-6 | it | `a.rs`: `obey` | `obeyed` | met |\n";

@@ -32,7 +32,7 @@ pub(crate) enum Standing {
     Met,
     /// Not to the letter, with the reason.
     Deviation(String),
-    /// It binds somebody else: the stack, or the tools.
+    /// It binds another party: the stack, or the tools.
     NotOurs(String),
 }
 

@@ -138,7 +138,7 @@ async fn act(spawner: Spawner, report: mpsc::Sender<Report>) {
 }
 
 /// On embassy's own executor a live peer is kept, with a runner that wakes for probes and their
-/// answers only; a dead one is given up on time, which wakes the reader and whoever waits for an
+/// answers only; a dead one is given up on time, which wakes the reader and the task that waits for an
 /// event; and the socket connects again.
 #[test]
 fn executor_wakes_the_runner_in_time() {

@@ -211,7 +211,7 @@ impl Ledger {
         // K8, K9, K11: a question of ours has left, and waited out its whole interval under the present
         // configuration, with a poll at its end.
         let dues = || self.asked.iter().map(|asked| asked + interval);
-        assert!(dues().next().is_some(), "nobody asked");
+        assert!(dues().next().is_some(), "no question was asked");
         let due = dues().rfind(|due| *due <= now);
         let due = due.unwrap_or_else(|| panic!("decided at {now}, asked at {:?}", self.asked));
         let is_late = now > due + interval;

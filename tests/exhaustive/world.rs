@@ -446,7 +446,7 @@ impl World {
         let was_off = self.state() == State::Disabled;
         self.both.set_config(micros(self.now), options.config());
         assert_eq!(self.both.config(), options.config(), "K8");
-        assert_eq!(self.verdict(), None, "K8: nobody has looked");
+        assert_eq!(self.verdict(), None, "K8: it was not polled");
         assert_eq!(self.unanswered(), unanswered, "K8: the count is kept");
         let is_off = self.state() == State::Disabled;
         assert_eq!(is_off, was_off, "K8");

@@ -54,7 +54,7 @@ pub(crate) struct Connection {
 }
 
 impl Client {
-    /// A smoltcp host at one end of a TAP device, of which `host` gets the other. To be called
+    /// A smoltcp host at one end of a TAP device; `host` gets the other. Call it
     /// from within `host`, where the device is made.
     pub(crate) fn new(host: &Namespace) -> Self {
         let mut device =
@@ -170,7 +170,7 @@ impl Client {
         assert_eq!(&received, b"from smoltcp");
     }
 
-    /// Drives the host until `is_done`, which is to be before `limit` has passed.
+    /// Drives the host until `is_done`, for `limit` at most.
     pub(crate) fn run_until(
         &mut self,
         claim: &str,

@@ -137,7 +137,7 @@ impl Connection {
 }
 
 impl Client {
-    /// An embassy-net host at one end of a TAP device, of which `host` gets the other. To be called
+    /// An embassy-net host at one end of a TAP device; `host` gets the other. Call it
     /// from within `host`, where the device is made.
     pub(crate) fn new(host: &Namespace) -> Self {
         let interface =

@@ -21,7 +21,7 @@ const SWITCH: &str = "TCP_KEEPALIVE_KERNEL_TESTS";
 const HIGHEST_PRIORITY: i32 = -20;
 
 /// Goes ahead if everything these tests need is there, `tools` included. Otherwise says what is
-/// missing, and returns `false`: the test is to be skipped.
+/// missing, and returns `false`: the test has to be skipped.
 pub(crate) fn is_ready(tools: &[&str]) -> bool {
     let Err(reason) = check(tools) else {
         return true;

@@ -76,7 +76,7 @@ impl Peer {
         self.acts.front().map(|(at, _)| *at)
     }
 
-    /// Does what is to be done by now.
+    /// Does what is due by now.
     pub(crate) fn act(&mut self, now: Instant) {
         self.serve();
         while let Some((at, act)) = self.acts.front().copied()

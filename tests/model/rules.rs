@@ -586,7 +586,7 @@ impl Model {
             return FailedAt::Device;
         }
         if way.contains(&Learned::Unreachable) {
-            // Choice: whoever said so was reached, so this goes before a silent next hop.
+            // Choice: the sender of that message was reached, so this goes before a silent next hop.
             return FailedAt::Network;
         }
         let mut since_asked = way

@@ -61,7 +61,7 @@ impl Player {
         [act, poll].into_iter().flatten().min()
     }
 
-    /// Does what is to be done now, after these frames have arrived. Returns what is sent.
+    /// Does what is due now, after these frames have arrived. Returns what is sent.
     pub fn step(
         &mut self,
         now: Instant,

@@ -21,7 +21,7 @@ struct Watch<'a> {
     gives_up: bool,
 }
 
-/// Keep-alive of which nothing falls due changes nothing.
+/// A keep-alive that does not fall due changes nothing.
 pub fn assert_unchanged(scene: &Scene, recording: &Recording) {
     let patient = watch(scene, recording, &[], false, [7 * 24 * 3600, 10], 3);
     assert!(
@@ -106,7 +106,7 @@ fn replay(scene: &Scene, recording: &Recording, watch: &Watch<'_>) -> Comparison
         comparison.sent(now, &sent, &kept_sent);
         assert_eq!(comparison.probes(), kept.station.probes_sent(), "at {now}");
         comparison.told(now, &mut kept.station);
-        // A poll between finds out sooner what any poll finds out, such as that nobody knows a name.
+        // A poll between finds out sooner what any poll finds out, such as that a name is unknown.
         if is_recorded {
             comparison.observed(now, [&mut plain.station, &mut kept.station]);
         }

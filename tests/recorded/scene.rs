@@ -8,7 +8,7 @@ use crate::twins::Setup;
 /// When a scene begins: no wall clock is in a recording.
 const BEGIN: Instant = Instant::from_micros_const(1_000_000_000);
 
-/// In the scenes that bear probes, nobody says anything for six seconds before.
+/// In the scenes that bear probes, neither side sends for six seconds before.
 pub const QUIET_UNTIL: u64 = 19_000;
 
 /// What is done, at milliseconds since the beginning. Each end has two connections.
@@ -35,7 +35,7 @@ pub enum Ours {
     /// Send a datagram to the echo service.
     Datagram(u16),
     /// Send an echo request, a question to a name server that is not there, and a packet of a
-    /// protocol that nobody knows.
+    /// protocol that does not exist.
     Chatter,
     Close(u8),
     Abort(u8),
@@ -156,7 +156,7 @@ impl Scene {
             (6900, Theirs::Datagram(64)),
             (6900, Theirs::Write { index: 1, len: 64 }),
         ]);
-        // The kernel asks whether we are there, and after that nobody says anything.
+        // The kernel asks whether we are there, and after that neither side sends.
         self.theirs.extend([
             (7000, Theirs::KeepAlive(true)),
             (12_500, Theirs::KeepAlive(false)),

@@ -450,7 +450,7 @@ impl Scenario {
         });
     }
 
-    /// Who sends a frame of the host under test to whom, if that is said on the link.
+    /// The hardware addresses of a frame of the host under test, on an Ethernet.
     pub fn macs(&mut self) -> Option<Macs> {
         if self.setup.medium != Medium::Ethernet {
             return None;

@@ -22,7 +22,7 @@ impl Scenario {
         self.claimed
     }
 
-    /// What the host under test has sent and nobody has claimed yet. Claims it.
+    /// Claims and returns what the host under test has sent since the last claim.
     pub fn take_sent(&mut self) -> Vec<Sent> {
         let sent = self.unclaimed().map(|(_, sent)| sent).collect();
         self.skip();
@@ -41,20 +41,20 @@ impl Scenario {
             .filter(|(_, sent)| sent.from == End::Us)
     }
 
-    /// The host under test sent nothing and gave up nobody, since the last claim.
+    /// The host under test has sent nothing and given up no peer since the last claim.
     #[track_caller]
     pub fn nothing(&mut self) -> &mut Self {
         let sent = self.take_sent();
         assert!(
             sent.is_empty(),
-            "nothing was to be sent until {:?}, but: {sent:#?}\n{}",
+            "expected no frame until {:?}, found: {sent:#?}\n{}",
             self.time(),
             self.story()
         );
         let verdict = self.unclaimed_verdict();
         assert!(
             verdict.is_none(),
-            "nobody was to be given up until {:?}, but: {verdict:?}\n{}",
+            "expected no verdict until {:?}, found: {verdict:?}\n{}",
             self.time(),
             self.story()
         );
@@ -330,7 +330,11 @@ impl Scenario {
     #[track_caller]
     pub fn given_up(&mut self, cause: Cause) -> Verdict {
         let Some((at, verdict)) = self.unclaimed_verdict() else {
-            panic!("nobody was given up at {:?}\n{}", self.time(), self.story());
+            panic!(
+                "expected a verdict at {:?}, found none\n{}",
+                self.time(),
+                self.story()
+            );
         };
         self.claimed_events = self.world.trace().entries().len();
         assert_eq!(
@@ -350,7 +354,7 @@ impl Scenario {
         verdict
     }
 
-    /// The connection is open, and nobody suspects anything.
+    /// The connection is open, and its peer is not suspected.
     #[track_caller]
     pub fn alive(&mut self) -> &mut Self {
         let verdict = self.unclaimed_verdict();

@@ -88,7 +88,7 @@ pub enum Attack {
     ResetsInWindow,
     /// The reset at RCV.NXT: everybody believes it.
     RightReset,
-    /// Whoever knows both numbers is the peer, for all that anybody can tell.
+    /// A sender who knows both numbers cannot be told from the peer.
     RightNumbers,
 }
 
@@ -323,7 +323,7 @@ impl Lan {
         frame
     }
 
-    /// Somebody says that the server has his hardware address.
+    /// An attacker says that the server has his hardware address.
     pub fn poison_at(&mut self, at: Instant) {
         let reply = neighbor_reply(address(SERVER), address(DEVICE), self.macs());
         self.inject_at(at, reply);

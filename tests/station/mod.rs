@@ -20,7 +20,7 @@ use tcp_keepalive::Instant;
 use tcp_keepalive_sim::wire::{self, Kind, Macs, Segment};
 use tcp_keepalive_sim::{Node, Port, Turn};
 
-/// Answers questions for its address, and every segment that reaches its hardware address, whoever
+/// Answers questions for its address, and every segment that reaches its hardware address, wherever
 /// that is for.
 pub struct Station {
     pub address: IpAddress,

@@ -29,7 +29,7 @@ const ADMIN: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
 const TOOLS: [&str; 6] = ["nft", "dumpcap", "tshark", "sshd", "ssh", "ssh-keygen"];
 /// OpenSSH keeps its times in whole seconds.
 const OPENSSH_TOLERANCE: Duration = Duration::from_millis(1_200);
-/// A heartbeat a second, of which two may go unanswered: OpenSSH decides when the third is due.
+/// A heartbeat a second; two may go unanswered: OpenSSH decides when the third is due.
 const HEARTBEAT: [&str; 2] = ["ServerAliveInterval=1", "ServerAliveCountMax=2"];
 const HEARTBEAT_DETECTS: Duration = Duration::from_secs(3);
 

@@ -65,5 +65,5 @@ pub(crate) fn settle(tasks: &mut [Task]) {
             return;
         }
     }
-    panic!("somebody polls in a circle");
+    panic!("the tasks wake each other for ever");
 }

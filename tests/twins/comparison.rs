@@ -21,7 +21,7 @@ pub struct Comparison {
     pub allows_reset: bool,
     /// Questions for a neighbour that only it has asked.
     pub queries: u32,
-    /// There is a reason for one: an unanswered probe, or somebody has said something of a neighbour.
+    /// There is a reason for one: an unanswered probe, or an announcement of a neighbour.
     has_query: bool,
     /// Answers to strangers that only it has given, and when it gave the last one.
     pub answers: u32,
@@ -29,7 +29,7 @@ pub struct Comparison {
     /// A SYN has arrived that belongs to no connection that is being opened.
     has_stranger: bool,
     /// Acknowledgements that it has not sent, because it was asked for its numbers within the second
-    /// before that: the answer to that counts as one of those of which smoltcp gives one a second.
+    /// before that: the answer to that counts among those that smoltcp limits to one a second.
     pub missing: u32,
     last_probe: Option<Instant>,
 }

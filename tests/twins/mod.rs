@@ -3,7 +3,7 @@
 //! octet for octet, and so is all that can be seen of their sockets.
 //!
 //! The frames are those of a third host, which talks with the one that has no keep-alive over a
-//! link that may lose some, and whatever else a test makes up. So nobody answers the probes, and
+//! link that may lose some, and whatever else a test makes up. So no probe is answered, and
 //! nothing that they bring about can hide what they change.
 
 #![allow(

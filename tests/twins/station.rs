@@ -73,7 +73,7 @@ pub const fn mac(last: u8) -> EthernetAddress {
 }
 
 thread_local! {
-    /// The time of whoever is polled.
+    /// The time of the station that is polled.
     static SHOWN: Cell<Instant> = const { Cell::new(Instant::ZERO) };
 }
 

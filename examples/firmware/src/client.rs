@@ -10,7 +10,7 @@ use crate::report::{Name, Report};
 
 /// The longest that connecting may take. Keep-alive watches over connections, not over this.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The dynamic ports: nobody is registered for these.
+/// The dynamic ports: none of them is registered.
 const FIRST_PORT: u16 = 49_152;
 const HELLO: &[u8] = b"hello from the firmware\n";
 
@@ -65,7 +65,7 @@ impl Client {
         }
     }
 
-    /// Does what is to be done after a poll. `ended` is how the last connection ended, if it has.
+    /// Does what is due after a poll. `ended` is how the last connection ended, if it has.
     pub fn serve(
         &mut self,
         now: Instant,

@@ -127,7 +127,7 @@ impl Host {
         }
     }
 
-    /// One turn of the loop: what has arrived, what is due, and what is to be done about it.
+    /// One turn of the loop: what has arrived, what is due, and what follows from it.
     pub fn turn(&mut self, now: Instant, nic: &mut impl Nic, report: &mut impl FnMut(Report)) {
         self.look_at(nic, report);
         self.keep_alive

@@ -54,7 +54,7 @@ impl Server {
         self.handle
     }
 
-    /// Does what is to be done after a poll. `ended` is how the last connection ended, if it has.
+    /// Does what is due after a poll. `ended` is how the last connection ended, if it has.
     pub fn serve(
         &mut self,
         sockets: &mut SocketSet<'_>,

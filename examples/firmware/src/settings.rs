@@ -5,7 +5,7 @@
 //! | variable | default | |
 //! |---|---|---|
 //! | `FIRMWARE_ADDRESS` | 192.0.2.2/24 | our own address and network |
-//! | `FIRMWARE_PEER` | 192.0.2.1:7000 | whom the client connects to |
+//! | `FIRMWARE_PEER` | 192.0.2.1:7000 | the server that the client connects to |
 //! | `FIRMWARE_PORT` | 7 | where the servers listen |
 //! | `FIRMWARE_IDLE` | 60 | seconds of silence before the first probe |
 //! | `FIRMWARE_INTERVAL` | 10 | seconds between probes, and from the last one to the verdict |
@@ -25,7 +25,7 @@ include!(concat!(env!("OUT_DIR"), "/settings.rs"));
 pub struct Settings {
     /// Our own address and network.
     pub address: Ipv4Cidr,
-    /// Whom the client connects to.
+    /// The server that the client connects to.
     pub peer: IpEndpoint,
     /// Where the servers listen.
     pub port: u16,

@@ -53,7 +53,7 @@ Exit status:
   2  what was asked for cannot be done; stderr says why
 ";
 
-/// What is to be done.
+/// The command to run.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
@@ -71,7 +71,7 @@ pub(crate) enum Command {
     },
 }
 
-/// How a run is to be read.
+/// The files to write, and how much to print.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) svg: Option<PathBuf>,
@@ -126,7 +126,7 @@ impl Command {
         };
         let Some(command) = given.command.take() else {
             return match given.given.first() {
-                Some(option) => Err(Failure::Usage(format!("--{option} of which scenario?"))),
+                Some(option) => Err(Failure::Usage(format!("--{option} needs a scenario"))),
                 None => Ok(Self::Help),
             };
         };
@@ -334,7 +334,7 @@ mod tests {
             ("half-open again", "again"),
             ("arp-lost --idle 20s", "arp-lost needs"),
             ("list --trace", "no option of lab list"),
-            ("--seed 1", "of which scenario"),
+            ("--seed 1", "--seed needs a scenario"),
             ("sweep", "--seeds A..B"),
             ("sweep --seeds 5..5", "A < B"),
             ("sweep --seeds 5", "A < B"),

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::options::Wanted;
 use crate::scenario::{ALL, Claim, Run, Scenario};
 
-/// Writes to the standard output. Whoever closes that early has read enough.
+/// Writes to the standard output. A reader that closes it early has read enough.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -67,7 +67,7 @@ pub(crate) fn story(scenario: &Scenario, run: &Run, has_trace: bool) -> String {
     text
 }
 
-/// The files in which a run is to be read. They are opened before anything is run, so that what
+/// The files of a run. They are opened before anything is run, so that what
 /// cannot be written is known at once.
 pub(crate) struct Files {
     svg: Option<Output>,

@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// A neighbour that is dead does not starve one that is alive, though both are to be probed at
+    /// A neighbour that is dead does not starve one that is alive, though both are due for a probe at
     /// the same moment and each has to be asked for its hardware address first.
     #[test]
     fn dead_neighbor_does_not_starve_a_live_one() {

@@ -119,8 +119,8 @@ const SYSTEMS: [System; 6] = [
     },
 ];
 
-/// PBS tells neither the first number nor how many there are: the first is to be zero, and the
-/// count is to be given.
+/// PBS tells neither the first number nor how many there are: the first has to be zero, and the
+/// user has to give the count.
 const fn pbs(id: &'static str) -> System {
     System {
         id,

@@ -125,7 +125,7 @@ fn sweep(seeds: &[u64], jobs: usize, bar: &ProgressBar) -> Summary {
 
 fn work(seeds: &[u64], next: &AtomicUsize, answers: &Sender<Answer>) {
     while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-        // Nobody takes the answers any more only if everything is over.
+        // The receiver is gone only if everything is over.
         if answers.send(answer(*seed)).is_err() {
             return;
         }

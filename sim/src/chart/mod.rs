@@ -13,7 +13,7 @@ use std::io;
 use super::Trace;
 use super::fold;
 
-/// How many rows a chart has if nobody says otherwise: about four screens.
+/// How many rows a chart has by default: about four screens.
 const ROWS: usize = 120;
 /// And at most. A chart of more is no chart.
 const MOST_ROWS: usize = 5_000;
@@ -182,10 +182,10 @@ mod tests {
             1
         );
         assert_eq!(count(&svg, "2 h idle"), 1);
-        assert_eq!(count(&svg, "nobody there"), 10);
+        assert_eq!(count(&svg, "no receiver"), 10);
     }
 
-    /// What somebody wrote into the trace cannot break the document.
+    /// Text in the trace cannot break the document.
     #[test]
     fn text_is_escaped() {
         let mut world = World::new(1);

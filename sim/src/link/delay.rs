@@ -29,7 +29,7 @@ impl Order {
         }
     }
 
-    /// When the frame arrives that departs now. Jitter alone overtakes nobody.
+    /// When the frame arrives that departs now. Jitter alone reorders nothing.
     pub(super) fn arrival(&mut self, delay: &Delay, departs: Instant, rng: &mut Rng) -> Instant {
         let mut arrives = departs.saturating_add(delay.latency);
         if !delay.jitter.is_zero() {

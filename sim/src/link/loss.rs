@@ -233,7 +233,7 @@ mod tests {
         }
     }
 
-    /// Outages that nobody looked at for an age, or until the end of time, take no time to find
+    /// Outages that no frame met for an age, or until the end of time, take no time to find
     /// out about.
     #[test]
     fn outages_of_an_age_are_skipped() {

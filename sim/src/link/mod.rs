@@ -146,7 +146,7 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// Whether somebody chose this frame to be lost.
+    /// Whether the scenario chose this frame to be lost.
     pub(super) fn is_chosen(&mut self, from: NodeId, kind: &Kind) -> bool {
         let next = self
             .lose_next

@@ -109,7 +109,7 @@ impl<N: Node> Path<N> {
             .collect()
     }
 
-    /// A SYN that the middlebox has no room for opens nothing, and takes nobody's place.
+    /// A SYN that the middlebox has no room for opens no mapping, and takes no other's place.
     pub(in super::super) fn try_without_room(&mut self) {
         self.world
             .set_room(self.middle, Room::NoneToTransmit)

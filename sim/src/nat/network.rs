@@ -17,7 +17,7 @@ pub(super) struct Network {
     pub(super) mac: EthernetAddress,
     /// In whose name it asks.
     address: Ipv4Address,
-    /// It answers for everybody whom it has not heard, and not only for itself.
+    /// It answers for every address that it has not heard, not only for its own.
     is_proxy: bool,
     neighbors: BTreeMap<Ipv4Address, EthernetAddress>,
 }

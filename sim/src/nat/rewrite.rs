@@ -81,7 +81,7 @@ impl<const N: usize> Change<N> {
 #[cfg(test)]
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "random numbers, of which any part will do"
+    reason = "any part of a random number will do"
 )]
 mod tests {
     use ::smoltcp::phy::Medium;

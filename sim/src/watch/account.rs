@@ -42,7 +42,7 @@ pub(super) struct Account {
     pub(super) told_window: Option<u16>,
     /// The most that can be outstanding, in either direction.
     reach: Reach,
-    /// When something was received that nobody can doubt: in order, right in all numbers, and, if
+    /// When a segment was received that leaves no doubt: in order, right in all numbers, and, if
     /// it is more than an acknowledgement, acknowledged.
     pub(super) heard: Option<Instant>,
     /// The ends of data that came in order and is not acknowledged yet, and when it came.
@@ -60,7 +60,7 @@ pub(super) struct Account {
     pub(super) has_verdict: bool,
     /// It got past its handshake. Before, smoltcp acknowledges with the number of its SYN.
     pub(super) was_open: bool,
-    /// Nobody has looked at it yet, and what the keep-alive believes may be of an earlier one.
+    /// The watch has not looked at it yet, and the keep-alive may believe an earlier one.
     pub(super) is_new: bool,
     /// How many polls ago the socket lost its connection: in the first it may still have sent.
     pub(super) over_for: u32,
@@ -452,7 +452,7 @@ impl Account {
         segment.payload.len() <= 1 && below == Some(segment.seq)
     }
 
-    /// What the keep-alive has counted in this poll; nothing if nobody looked before.
+    /// What the keep-alive has counted in this poll; nothing in the first one.
     pub(super) fn count(&mut self, stats: Option<Stats>) -> Counted {
         match (core::mem::replace(&mut self.stats, stats), stats) {
             (Some(before), Some(after)) if is_less(after, before) => {

@@ -30,7 +30,7 @@ pub(super) struct View<'h> {
     pub(super) events: &'h [(SocketHandle, Event)],
 }
 
-/// A probe that left, for whoever knows what the peer holds for right.
+/// A probe that left, for the ledger, which knows what the peer expects.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probe {
     pub(super) handle: SocketHandle,
@@ -61,8 +61,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Takes into account what one poll of the stack has received and sent. What may be probes, and
-    /// of which socket.
+    /// Takes into account what one poll of the stack has received and sent. Returns what may be
+    /// probes, with their sockets.
     fn record(
         &mut self,
         view: &View<'_>,
@@ -206,7 +206,7 @@ impl Watch {
     }
 
     /// smoltcp lets a listener take a SYN that is another socket's already. Then two have the same
-    /// ends, and what passes between those is nobody's for certain.
+    /// ends, and no frame between those belongs to one of them for certain.
     fn mark_doubles(&mut self) {
         let current = self.accounts.iter().filter(|account| !account.is_over());
         let ends: Vec<_> = current.map(Account::ends).collect();

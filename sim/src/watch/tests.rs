@@ -412,7 +412,7 @@ fn connection_with_the_ends_of_an_earlier_one_is_watched() {
     assert_eq!(stage.look(&said), Err(Invariant::ProbeUnbidden));
 }
 
-/// A probe that was counted, and that nobody saw leave, is wrong; and so is one with another number.
+/// A probe that was counted and did not leave is wrong; and so is one with another number.
 #[test]
 fn probe_that_did_not_leave() {
     let (mut stage, mut said) = first_probe();
@@ -436,7 +436,7 @@ fn heard_forgotten() {
     assert_eq!(stage.look(&said), forgotten);
 }
 
-/// What cannot be the peer's, or what nobody can be certain of, is not forgotten.
+/// A segment that is not the peer's, or that leaves a doubt, is not forgotten.
 #[test]
 fn what_may_be_anybodys_is_not_forgotten() {
     let changes: [Change; 7] = [
@@ -659,7 +659,7 @@ fn deadline_to_come() {
     }
 }
 
-/// After the clock was set back, nobody can say whether a probe is early.
+/// After the clock was set back, no probe counts as early.
 #[test]
 fn clock_set_back() {
     let (mut stage, said) = first_probe();
@@ -964,7 +964,7 @@ fn nothing_beyond_the_window_is_acknowledged() {
     assert_eq!(stage.look(&said), Ok(0));
 }
 
-/// A suspect that is heard has recovered, and nobody else.
+/// Only a suspect that is heard has recovered.
 #[test]
 fn recovery_is_told_of_suspects() {
     for is_told in [true, false] {

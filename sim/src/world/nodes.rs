@@ -214,7 +214,7 @@ impl World {
         self.turn(id)
     }
 
-    /// The host has another hardware address from now on, which nobody else has: see
+    /// The host has another hardware address from now on, which no other host has: see
     /// [`Host::change_hardware_addr`].
     ///
     /// # Errors

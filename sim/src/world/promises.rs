@@ -24,7 +24,7 @@ struct Connection {
 
 /// What is promised, besides what [always](Invariant) holds.
 impl World {
-    /// From now on, whoever gives up a peer of `host` is wrong: the network is good enough.
+    /// From now on, a host that gives up a peer of `host` is wrong: the network is good enough.
     ///
     /// # Errors
     ///
@@ -37,14 +37,14 @@ impl World {
         Ok(())
     }
 
-    /// From now on, whoever gives up a peer of `host` may be right.
+    /// From now on, a host that gives up a peer of `host` may be right.
     pub fn revoke_alive(&mut self, host: Id<Host>) {
         self.alive.retain(|node| *node != host.node);
     }
 
     /// The peer of the connection that `handle` has is dead, or as good as: the connection has to
     /// have ended by `by`, or another one begun. A socket without a connection keeps the promise,
-    /// and so does a host that is off or asleep at that moment: it gives nobody up.
+    /// and so does a host that is off or asleep at that moment: it gives no peer up.
     ///
     /// # Errors
     ///

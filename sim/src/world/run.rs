@@ -35,7 +35,7 @@ impl World {
         self.seed
     }
 
-    /// A source of random numbers for whoever builds the world.
+    /// A source of random numbers for the code that builds the world.
     pub const fn rng(&mut self) -> &mut Rng {
         &mut self.rng
     }

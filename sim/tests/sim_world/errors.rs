@@ -50,7 +50,7 @@ fn strangers() -> (Line, tcp_keepalive_sim::Id<Post>, tcp_keepalive_sim::LinkId)
     (line(), last, links[1])
 }
 
-/// A node of another world is refused, whatever is to be done to it.
+/// A node of another world is refused by every call.
 #[test]
 fn node_of_another_world_is_refused() {
     let (mut own, node, _) = strangers();

@@ -169,7 +169,7 @@ fn conditions_change_for_one_direction_and_what_comes() {
     assert_eq!(line.fates(), arrivals);
 }
 
-/// A link that became faster lets nobody overtake.
+/// A link that became faster reorders nothing.
 #[test]
 fn faster_link_keeps_the_order() {
     let mut line = line();
@@ -351,7 +351,7 @@ fn oneway_hold_lets_the_other_direction_pass() {
     assert_eq!(line.fates()[1], arrived(s(1) + ms(10)));
 }
 
-/// What a pulled cable has lost holds nobody up afterwards: not in the order.
+/// Frames that a pulled cable has lost hold no later frame up.
 #[test]
 fn unplug_forgets_the_order() {
     let mut line = line();

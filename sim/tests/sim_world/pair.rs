@@ -117,7 +117,7 @@ impl Pair {
         syns.map(|(at, _)| at).collect()
     }
 
-    /// What happened besides frames, of which `is_it` says so.
+    /// What happened besides frames, and that `is_it` picks.
     pub(crate) fn count(&self, is_it: impl Fn(&Happening) -> bool) -> usize {
         let notes = self.world.trace().notes();
         notes.filter(|note| is_it(&note.what)).count()

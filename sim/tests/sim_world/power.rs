@@ -101,7 +101,7 @@ fn reboot_without_memory_starts_the_application_again() {
     assert_eq!(pair.syns_of(client)[..2], [s(0), s(5)]);
 }
 
-/// A server that restarted without its memory resets a connection of which it knows nothing.
+/// A server that restarted without its memory resets a connection that it does not know.
 #[test]
 fn reboot_without_memory_forgets_connections() {
     let mut pair = kept_alive();

@@ -92,7 +92,7 @@ fn send_every_sends_once_a_period() {
     assert_eq!(pair.data_of(pair.client), times);
 }
 
-/// `close_at`: FIN then; whoever reads closes as well.
+/// `close_at`: FIN then; a peer that reads closes as well.
 #[test]
 fn close_at_closes() {
     let client = Script::client(server()).close_at(s(2));
@@ -185,7 +185,7 @@ fn reconnect_connects_again() {
     assert_eq!(pair.client_state(), tcp::State::Established);
 }
 
-/// `reconnect`: also if nobody was there the first time.
+/// `reconnect`: also if the first attempt found no server.
 #[test]
 fn reconnect_tries_again_where_it_was_refused() {
     let client = Script::client(server()).reconnect(s(5));

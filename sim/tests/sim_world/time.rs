@@ -24,7 +24,7 @@ fn goes_off(mut line: Line) -> (Instant, Instant) {
     (line.world.now(), line.world[a].turns[0])
 }
 
-/// The clock of a node that nobody touched is the world's.
+/// The clock of a node that was never set is the world's.
 #[test]
 fn untouched_clock_is_the_worlds() {
     let line = alarmed(|_| ());

@@ -74,7 +74,7 @@ fn forge(world: &mut World, host: Id<Host>, peer: Id<Peer>, below: u32) -> Resul
     result
 }
 
-/// A probe that the application makes itself is found out, when and of which socket.
+/// The watch finds a probe that the application makes itself, and names its time and socket.
 #[test]
 fn probe_of_the_applications_own_is_found_out() {
     let (mut world, host, peer) = forger(|host| host);
@@ -95,7 +95,7 @@ fn acknowledgement_of_the_applications_own_is_let_pass() {
     assert_eq!(forge(&mut world, host, peer, 0), Ok(()));
 }
 
-/// Nobody looks at a host that is not watched.
+/// The watch ignores a host that is not watched.
 #[test]
 fn unwatched_host_does_as_it_likes() {
     let (mut world, host, peer) = forger(Host::unwatched);
@@ -141,7 +141,7 @@ fn probe_is_held_against_the_peers_account() {
     }
 }
 
-/// Each of these says in one line what does not hold, of whom, and when.
+/// Each of these says in one line what does not hold, for which node, and when.
 #[test]
 fn violations_are_one_line_each() {
     let (due, at) = (after(s(2)), after(s(1)));

@@ -1,5 +1,5 @@
 //! Two smoltcp hosts back to back on one emulated Cortex-M3 go through the hours that Linux'
-//! default takes. Nobody sleeps: time goes on to the next moment that either host wants.
+//! default takes. The processor does not sleep: time goes on to the next moment that either host wants.
 //!
 //! One host keeps its connections alive with this crate, the other is plain smoltcp and only
 //! answers. They connect, exchange data and idle; the peer answers a few rounds of probes; then
@@ -319,7 +319,7 @@ impl<'t, const N: usize> World<'t, N> {
 
     /// A verdict falls neither a microsecond too soon nor one too late, and says what happened.
     fn judge(&mut self, handle: SocketHandle, verdict: Verdict) {
-        let breaks = self.broken.expect("nobody is given up while all is well");
+        let breaks = self.broken.expect("no peer is given up while all is well");
         let heard = self.keep_alive.last_heard(handle);
         let heard = heard.expect("each has been heard");
         let silent_for = LINUX.idle() + LINUX.interval() * u32::from(LINUX.count());

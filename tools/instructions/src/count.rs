@@ -1,4 +1,4 @@
-//! Having somebody count.
+//! Counting, by Callgrind or QEMU.
 
 use std::collections::VecDeque;
 use std::process::{self, Command};

@@ -32,7 +32,7 @@ pub(crate) fn report(counter: Counter<'_>, sizes: &[usize]) -> Result<()> {
     if let Counter::Callgrind = counter {
         println!();
         println!(
-            "one connection on this host: {} bytes, of which the flow {}, the machine {}, and what a \
+            "one connection on this host: {} bytes: the flow {}, the machine {}, and what a \
              received segment touches {}",
             KeepAliveSet::<1>::BYTES_PER_CONNECTION,
             size_of::<Flow>(),

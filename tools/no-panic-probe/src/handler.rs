@@ -1,4 +1,4 @@
-//! Where every panic ends. In a file of its own: it is nobody's code.
+//! Where every panic ends. In a file of its own: it belongs to no part of the probe.
 
 use core::hint::black_box;
 use core::panic::PanicInfo;

@@ -36,7 +36,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         charges.panicking_functions
     );
     println!(
-        "{:6} in smoltcp's code, of which inlined into ours:",
+        "{:6} in smoltcp's code; inlined into ours:",
         of(Owner::Foreign).count()
     );
     list(of(Owner::Foreign).filter(|charge| charge.is_inlined_into_ours));

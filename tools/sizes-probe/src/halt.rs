@@ -1,4 +1,4 @@
-//! What the smallest firmware does when it panics, and where log lines go that nobody reads.
+//! What the smallest firmware does when it panics, and where its log lines go.
 
 use core::panic::PanicInfo;
 

@@ -12,7 +12,7 @@ const IDLE_SECS: u64 = 70;
 #[allow(dead_code, reason = "of interest to those who give up")]
 const TIMEOUT_SECS: u64 = 90;
 
-/// How many of two dead peers are given up, of whom one dies while something is in flight.
+/// How many of two dead peers are given up; one of them dies while data is in flight.
 #[allow(dead_code, reason = "of interest where peers die")]
 pub(crate) const VERDICTS: u32 = if cfg!(any(feature = "theirs", feature = "user-timeout")) {
     2

@@ -1,4 +1,4 @@
-//! What stands where the machine is not: the same calls, of which nothing comes.
+//! Takes the machine's place: the same calls, and they do nothing.
 
 use core::hint::black_box;
 use core::time::Duration;

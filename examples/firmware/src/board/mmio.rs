@@ -31,7 +31,7 @@ impl Mmio {
 
     /// Writes the register at `offset`.
     pub fn write(&self, offset: usize, value: u32) {
-        // SAFETY: it is a register, and writing it harms nobody, as was promised to `new`.
+        // SAFETY: it is a register, and writing it does no harm, as the caller of `new` promised.
         unsafe { ptr::write_volatile(self.address(offset), value) }
     }
 

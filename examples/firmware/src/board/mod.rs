@@ -48,7 +48,7 @@ pub fn start(hardware_address: EthernetAddress) -> Ethernet {
     }
 }
 
-/// A device in the field has nobody to ask: it says what was wrong, and starts again.
+/// A device in the field has no operator: it says what was wrong, and starts again.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     defmt::error!("{}", defmt::Display2Format(info));

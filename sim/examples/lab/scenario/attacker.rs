@@ -1,4 +1,4 @@
-//! What somebody else sends.
+//! What an attacker sends.
 
 use tcp_keepalive_sim::wire::Segment;
 use tcp_keepalive_sim::{Host, Manner, Peer, SimError, Switch};
@@ -15,7 +15,7 @@ pub(super) const BLIND: Scenario = Scenario {
     name: "blind",
     summary: "an attacker's guesses do not keep a dead peer alive",
     shows: "\
-Whoever knows the addresses and ports of a connection can send segments in the peer's name, but not
+An attacker who knows the addresses and ports of a connection can send segments in the peer's name, but not
 with the right numbers. Stacks that count any segment as a sign of life never give such a peer up.
 Here forged and stale segments change nothing, be it to the better or, with RST, to the worse.",
     config: keep_alive(120, 10, 5),
@@ -38,7 +38,7 @@ fn blind(stage: &mut Stage) -> Result<(), SimError> {
     let genuine = stage.world[server].next_segment(0)?;
     stage
         .world
-        .remark("the server hangs and answers nothing but ARP; somebody sends in its name");
+        .remark("the server hangs and answers nothing but ARP; an attacker sends in its name");
     stage.world[server].behave(Manner::Silent);
     let detection = stage.config.detection_time();
     for number in 1..=FORGED {
@@ -64,7 +64,7 @@ fn blind(stage: &mut Stage) -> Result<(), SimError> {
     Ok(())
 }
 
-/// What somebody might send who does not see the connection, or sees it no more.
+/// What an attacker might send who does not see the connection, or sees it no more.
 fn guess(genuine: &Segment, number: u32) -> Segment {
     let mut segment = genuine.clone();
     let off = number.wrapping_mul(0x1234_5679) | 0x1000_0000;

@@ -15,8 +15,8 @@ pub(super) const NAT_FORGETS: Scenario = Scenario {
     name: "nat-forgets",
     summary: "a NAT forgets after 350 s, as that of AWS does",
     shows: "\
-Nobody is dead, but the way is gone: the NAT has forgotten a connection that was idle too long, and
-resets whoever goes on. The first probe finds out. With --idle 300 the probes keep the NAT from
+Both ends live, but the way is gone: the NAT has forgotten a connection that was idle too long, and
+resets the side that goes on. The first probe finds out. With --idle 300 the probes keep the NAT from
 forgetting, and the connection lives.",
     config: keep_alive(600, 30, 4),
     needs: nothing,
@@ -53,7 +53,7 @@ pub(super) const FIREWALL_AZURE: Scenario = Scenario {
     summary: "a firewall forgets after 4 minutes, as that of Azure does, and says nothing",
     shows: "\
 The firewall drops what it does not know any more, without a word. The peer is alive and the
-connection is dead all the same: nobody answers any probe. With --idle 200 the firewall does not
+connection is dead all the same: no probe is answered. With --idle 200 the firewall does not
 forget, and the connection lives.",
     config: keep_alive(300, 10, 6),
     needs: nothing,

@@ -11,7 +11,7 @@ use super::{Scenario, forgotten_neighbor, keep_alive, nothing};
 
 pub(super) const LOSSY: Scenario = Scenario {
     name: "lossy",
-    summary: "20 % of all frames get lost, and nobody dies",
+    summary: "20 % of all frames get lost, and no peer dies",
     shows: "\
 A fifth of the probes gets lost, and a fifth of the answers: a third of the time the peer does not
 seem to answer. It is suspected, and is back. Here never more than two frames in a row are lost,
@@ -32,7 +32,7 @@ pub(super) const BURST: Scenario = Scenario {
     summary: "the link falls silent again and again, but never for too long",
     shows: "\
 A radio link in a bad place: nothing passes for a while, and then all does. No outage is as long
-as the probing goes on, and so nobody is given up, however many there are.",
+as the probing goes on, and so no peer is given up, however many there are.",
     config: keep_alive(60, 10, 6),
     needs: nothing,
     play: burst,

@@ -12,7 +12,7 @@ pub(super) const HALF_OPEN: Scenario = Scenario {
     summary: "the peer's power is cut, and nothing says so",
     shows: "\
 An idle connection whose peer is gone looks like any idle connection. The keep-alive asks, and
-since nobody answers, gives up on time: Linux's time, if no other is given.",
+since no answer comes, gives up on time: Linux's time, if no other is given.",
     config: Config::LINUX,
     needs: nothing,
     play: half_open,
@@ -30,9 +30,9 @@ fn half_open(stage: &mut Stage) -> Result<(), SimError> {
 
 pub(super) const PLAIN: Scenario = Scenario {
     name: "plain",
-    summary: "the same without keep-alive: nobody ever notices",
+    summary: "the same without keep-alive: the device never notices",
     shows: "\
-What smoltcp does by itself about a peer that is gone while nothing is to be sent: nothing. A
+What smoltcp does by itself about a peer that is gone while the device has nothing to send: nothing. A
 hundred times as long as a keep-alive would take, the connection still looks open.",
     config: Config::LINUX,
     needs: nothing,
@@ -133,7 +133,7 @@ fn reboot(stage: &mut Stage) -> Result<(), SimError> {
     Ok(())
 }
 
-/// Death is to be detected within a minute, whatever the connection is doing.
+/// The keep-alive must detect a death within a minute, whatever the connection is doing.
 const WITHIN_A_MINUTE: Config = match Config::detect_within(secs(60)) {
     Ok(config) => config,
     Err(_) => Config::DEFAULT,

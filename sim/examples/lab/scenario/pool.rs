@@ -15,7 +15,7 @@ pub(super) const POOL: Scenario = Scenario {
     summary: "all four sockets of a server are taken by clients that are gone",
     shows: "\
 A server has as many sockets as it has memory for. Clients that vanish without a word keep theirs
-for ever, and in the end nobody can connect. The keep-alive reaps them, each on time, and the next
+for ever, and in the end no client can connect. The keep-alive reaps them, each on time, and the next
 clients are served.",
     config: keep_alive(300, 10, 5),
     needs: nothing,

@@ -21,7 +21,7 @@ pub(super) const DEVICE: IpAddress = IpAddress::v4(192, 0, 2, 1);
 pub(super) const SERVER: IpAddress = IpAddress::v4(192, 0, 2, 2);
 /// Behind the router, where the device is at another address.
 const FAR_SERVER: IpAddress = IpAddress::v4(198, 51, 100, 7);
-/// In this time connections are opened, and what is to be said at first is said.
+/// In this time connections are opened, and the first data is sent.
 pub(super) const OPENING: Duration = Duration::from_secs(3);
 
 const LAN_LATENCY: Duration = Duration::from_millis(1);
@@ -275,7 +275,7 @@ impl Stage {
         let mut sentence = format!("the peer is given up {after:?} after it was last heard");
         if after > detection {
             let late = after.saturating_sub(detection);
-            let _ = write!(sentence, ", {late:?} of which the probes waited for ARP");
+            let _ = write!(sentence, ", {late:?} of them while probes waited for ARP");
         }
         let holds = only.is_some_and(is_on_time);
         self.claim(sentence, holds);
@@ -295,10 +295,10 @@ impl Stage {
     /// No peer is given up, and all connections of `node` are open in the end.
     pub(super) fn claim_alive(&mut self, node: Id<Host>) {
         let holds = self.ends().is_empty() && self.is_open(node);
-        self.claim("the connection lives on, and nobody is given up", holds);
+        self.claim("the connection lives on, and no peer is given up", holds);
     }
 
-    /// Runs until a peer that was last heard at `heard` has to have been given up, and some more.
+    /// Runs until a peer that was last heard at `heard` must be given up, and some more.
     pub(super) fn run_past_verdict(&mut self, heard: Instant) -> Result<(), SimError> {
         let detection = self.config.detection_time();
         let by = heard.saturating_add(detection).saturating_add(secs(2));

@@ -9,7 +9,7 @@ use tcp_keepalive_sim::{Host, Id, LinkId, Memory, NodeId, Rng, Room, SimError, W
 
 use super::plan::{Plan, Road, coin, draw, secs};
 
-/// What a host does to itself, none of which may be held against its peers.
+/// What a host does to itself. It may hold none of that against its peers.
 pub(super) fn calm_fault(
     world: &mut World,
     rng: &mut Rng,

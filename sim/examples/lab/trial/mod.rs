@@ -47,7 +47,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Delay {
     pub(crate) after_death: Duration,
     pub(crate) cause: Cause,
-    /// In how long it was to be, by its cause.
+    /// The time that it may take, by its cause.
     pub(crate) limit: Duration,
     pub(crate) loss_percent: u32,
 }

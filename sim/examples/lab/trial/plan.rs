@@ -362,7 +362,7 @@ fn draw_config(rng: &mut Rng, weather: Weather, ethernet: bool, traffic: Traffic
     let interval = draw(rng, interval, secs);
     let count = u8::try_from(rng.within(count)).unwrap_or(u8::MAX);
     let timeout = draw(rng, timeout, secs);
-    // Without a user timeout whoever is busy is never given up.
+    // Without a user timeout a busy connection is never given up.
     let has_timeout = traffic != Traffic::Silent || coin(rng);
     let payload = if coin(rng) {
         ProbePayload::Empty

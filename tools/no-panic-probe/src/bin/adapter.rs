@@ -74,7 +74,7 @@ fn all<const N: usize>() {
     black_box(set);
 }
 
-/// A device of which only this is known: that it is one.
+/// Any device: the compiler knows no more than its trait.
 struct Unknown;
 
 struct Token([u8; 128]);

@@ -72,7 +72,7 @@ fn all<const N: usize>(state: &'static State<N>) {
     black_box(device.hardware_address());
 }
 
-/// A driver of which only this is known: that it is one.
+/// Any driver: the compiler knows no more than its trait.
 struct Unknown;
 
 struct Token([u8; 128]);

@@ -7,7 +7,7 @@
 #[path = "../halt.rs"]
 mod halt;
 #[cfg(not(feature = "machine"))]
-#[expect(dead_code, reason = "nobody looks at what nothing was made of")]
+#[expect(dead_code, reason = "without the machine there is nothing to read")]
 #[path = "../nothing.rs"]
 mod nothing;
 

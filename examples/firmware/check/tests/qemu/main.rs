@@ -83,7 +83,7 @@ const SCENARIOS: [(&str, Scenario); 7] = [
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).map(PathBuf::from).collect();
     let Ok([polled, embassy, embassy_net, defmt_print]) = <[_; 4]>::try_from(arguments) else {
-        eprintln!("three images and defmt-print are to be given: see scripts/firmware");
+        eprintln!("expected three images and defmt-print: see scripts/firmware");
         return ExitCode::FAILURE;
     };
     let files = Files {

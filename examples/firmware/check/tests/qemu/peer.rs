@@ -32,7 +32,7 @@ pub(crate) fn give_address(host: &Namespace) {
     host.ip(&format!("addr add {HOST}/24 dev {TAP}"));
 }
 
-/// What the firmware's client connects to. Nobody has to wait for it: it is in the backlog.
+/// What the firmware's client connects to. The test need not wait for it: it is in the backlog.
 pub(crate) fn listen() -> TcpListener {
     let listener = TcpListener::bind((HOST, HOST_PORT)).expect("the address is the host's");
     listener

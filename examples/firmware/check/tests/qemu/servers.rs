@@ -1,5 +1,5 @@
 //! The firmware's pool of servers: all of its clients are lost at the same time, and it serves four
-//! others. Meanwhile its own client finds nobody who listens.
+//! others. Meanwhile its own client finds no listener.
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;

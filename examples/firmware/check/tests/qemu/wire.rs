@@ -1,4 +1,4 @@
-//! One connection in a capture, and what is to be true of it.
+//! One connection in a capture, and what must hold for it.
 
 use std::time::{Duration, SystemTime};
 
@@ -52,7 +52,7 @@ impl<'c> Wire<'c> {
         let expected = self.snd_nxt(segment.at)?.wrapping_sub(1);
         ensure(
             segment.is_keep_alive && segment.seq == expected && segment.len == 0,
-            || format!("{segment:?} is no probe; its SEQ is to be {expected}"),
+            || format!("{segment:?} is no probe; expected SEQ {expected}"),
         )
     }
 
@@ -102,7 +102,7 @@ impl<'c> Wire<'c> {
         let last = self.sent().last().ok_or("nothing was sent")?;
         let expected = self.snd_nxt(last.at)?;
         ensure(last.flags.rst && last.seq == expected, || {
-            format!("{last:?} is no RST; its SEQ is to be {expected}")
+            format!("{last:?} is no RST; expected SEQ {expected}")
         })?;
         let silence = last.at.saturating_sub(self.last_heard()?);
         is_near(silence, DETECTION, "the RST")

@@ -47,7 +47,7 @@ pub struct Lan9118 {
     received: [u8; BUFFER_LEN],
     to_send: [u8; BUFFER_LEN],
     is_link_up: bool,
-    /// Somebody wanted to send when there was no room.
+    /// The stack wanted to send when there was no room.
     is_short_of_room: bool,
     receive_errors: u32,
 }
