@@ -20,13 +20,13 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use proptest::prelude::*;
 
-use super::connection::{CloseReason, Connection, Kind, Phase};
+use super::connection::{CloseReason, Connection, Kind, Phase, Seen};
 use super::engine::{Link, Socket};
 use super::frame::{
     Buffer, Checksum, Checksums, Datagram, Framing, MAX_FRAME_LEN, Medium, Plain, Tuple, Verified,
 };
 use super::neighbor::Announcement;
-use crate::{Config, Instant, ProbePayload, Segment, SeqNumber, State};
+use crate::{Config, Event, Instant, ProbePayload, Segment, SeqNumber, State};
 
 const V4: [IpAddress; 2] = [IpAddress::v4(192, 0, 2, 1), IpAddress::v4(192, 0, 2, 2)];
 const V6: [IpAddress; 2] = [
@@ -653,4 +653,53 @@ fn numbers_outlive_a_pause() {
         link.follow(at(2), id, Socket::Open(ends), 1024, false);
         assert!(!link.needs_numbers(at(13), id));
     }
+}
+
+/// The end of a connection is an event while its keep-alive is off, too; and a RST of ours after both
+/// FINs is an abort.
+#[test]
+fn an_end_is_reported_with_the_keep_alive_off() {
+    let at = |secs: u64| Instant::from_millis(secs * 1000);
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+    let mut link = Link::<1, 4>::new();
+    link.set_capabilities(Medium::Ip, SOFTWARE);
+    let id = link.add(config).unwrap();
+    let fin = TcpRepr {
+        control: TcpControl::Fin,
+        ..repr(b"")
+    };
+    let ends = tuple(V4, [fin.src_port, fin.dst_port]);
+    link.follow(at(1), id, Socket::Open(ends), 1024, false);
+    link.switch(at(1), id, None);
+    link.handle_sent(at(2), &emit(V4, &fin));
+    let answer = TcpRepr {
+        src_port: fin.dst_port,
+        dst_port: fin.src_port,
+        seq_number: fin.ack_number.unwrap(),
+        ack_number: Some(fin.seq_number),
+        ..fin
+    };
+    link.handle_received(at(2), &emit([V4[1], V4[0]], &answer));
+    link.settle();
+    assert_eq!(link.close_reason(id), None, "our FIN is outstanding");
+    let reset = TcpRepr {
+        control: TcpControl::Rst,
+        ..fin
+    };
+    link.handle_sent(at(3), &emit(V4, &reset));
+    link.settle();
+    link.switch(at(3), id, None);
+    assert_eq!(link.close_reason(id), Some(CloseReason::LocalAbort));
+    assert_eq!(link.poll_event(), Some((id, Event::LocalAbort)));
+    assert_eq!(link.poll_event(), None);
+}
+
+/// What a segment touches is the beginning of a connection: what frames have shown, and less than all of
+/// the machine.
+#[test]
+fn a_segment_touches_the_beginning_of_a_connection() {
+    let touched = Link::<1, 1>::BYTES_TOUCHED_BY_SEGMENT;
+    assert!(touched > size_of::<Seen<1>>());
+    assert!(touched < size_of::<Seen<1>>() + 16);
+    assert!(touched < Link::<1, 1>::BYTES_PER_CONNECTION);
 }
