@@ -247,6 +247,23 @@ impl World {
         Ok(())
     }
 
+    /// From now on all that reaches the host is for another station, or no longer: see
+    /// [`Host::hears_others`].
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::NoSuchNode`].
+    pub fn hear_others(&mut self, host: Id<Host>, hears: bool) -> Result<(), SimError> {
+        self.get_mut(host).ok_or(SimError::NoSuchNode)?.hears_others = hears;
+        let what = if hears {
+            "hears only frames for another station"
+        } else {
+            "hears its own frames again"
+        };
+        self.note(Some(host.into()), None, Happening::Text(what.to_owned()));
+        Ok(())
+    }
+
     /// Writes a line of your own into the trace.
     pub fn remark(&mut self, text: impl Into<String>) {
         self.note(None, None, Happening::Text(text.into()));

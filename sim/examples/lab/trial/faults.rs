@@ -129,14 +129,8 @@ pub(super) fn wild_fault(
         }
         12 => {
             // All that arrives is for another station.
-            world.at(at, move |world| {
-                world[server].hears_others = true;
-                Ok(())
-            })?;
-            world.at(over, move |world| {
-                world[server].hears_others = false;
-                Ok(())
-            })
+            world.at(at, move |world| world.hear_others(server, true))?;
+            world.at(over, move |world| world.hear_others(server, false))
         }
         13 => {
             let by = draw(rng, 1..=7200, secs);
