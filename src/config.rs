@@ -70,8 +70,8 @@ const fn millis_rounded_up(duration: Duration) -> u64 {
 
 /// When to probe, how often, and when to give up.
 ///
-/// Every value of this type makes sense: what does not is refused where it is built, and since
-/// the constructors are `const`, in firmware it is refused by the compiler:
+/// Every value of this type makes sense: the constructors refuse the others. They are `const`, so in
+/// firmware the compiler refuses them:
 ///
 /// ```
 /// # use core::time::Duration;
@@ -87,18 +87,17 @@ const fn millis_rounded_up(duration: Duration) -> u64 {
 /// );
 /// ```
 ///
-/// Durations are kept in milliseconds, up to 49 days; a part of a millisecond counts as a whole one.
+/// It keeps durations in milliseconds, up to 49 days, and rounds a part of a millisecond up.
 ///
 /// # Choosing values
 ///
-/// - `count * interval` should be longer than a round trip plus the time a peer may hold back
-///   answers: challenge ACKs are rate limited (RFC 5961 7), once per 500 ms in Linux and gVisor,
-///   once per second in smoltcp unless the probe carries an octet.
-/// - To keep a NAT or load balancer from forgetting the connection, `idle` must be below its
-///   timeout: at least 2 h 4 min by RFC 5382, 350 s and 4 min in two large clouds.
-/// - The keep-alive decides only while nothing is in flight. An application that may be writing
-///   when the peer dies wants [`Config::with_user_timeout`] too, or [`Config::detect_within`],
-///   which covers both.
+/// - Make `count * interval` longer than a round trip plus the time for which the peer may hold back an
+///   answer. Stacks limit challenge ACKs (RFC 5961 7): Linux and gVisor to one in 500 ms, smoltcp to
+///   one a second unless the probe carries an octet.
+/// - Make `idle` shorter than the timeout of a NAT or load balancer on the way. RFC 5382 asks for at
+///   least 2 h 4 min; two large clouds use 350 s and 4 min.
+/// - If the application may be writing when the peer dies, add [`Config::with_user_timeout`]: the
+///   keep-alive alone decides only while nothing is in flight. [`Config::detect_within`] covers both.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",

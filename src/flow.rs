@@ -151,9 +151,9 @@ impl Facts {
     }
 }
 
-/// RFC 7323 2.3: a window is less than 2^30.
+/// A window is less than 2^30 (RFC 7323 2.3).
 const MAX_REACH_LOG2: u32 = 30;
-/// RFC 7323 2.3: a larger shift counts as this one.
+/// A larger shift counts as this one (RFC 7323 2.3).
 const MAX_WINDOW_SCALE: u8 = 14;
 
 #[inline(never)]

@@ -15,56 +15,49 @@ pub(crate) const RETRY_MICROS: u64 = 500_000;
 
 /// The keep-alive of one connection.
 ///
-/// The machine sends nothing and reads no clock. Its owner tells it what happened (`handle_*`),
-/// always with the current time, and then asks what follows (`poll_*`) until there is nothing
-/// more:
+/// The machine sends nothing and reads no clock. The caller reports what happened (`handle_*`), with the
+/// current time, and then polls for what follows (`poll_*`) until there is nothing more:
 ///
 /// | when | call |
 /// |---|---|
 /// | the connection is synchronised | [`enable`](Self::enable) |
 /// | an acceptable segment arrived | [`handle_segment`](Self::handle_segment) |
 /// | data, a FIN or a window probe went out | [`handle_sent`](Self::handle_sent) |
-/// | something should go out, and cannot | [`handle_blocked`](Self::handle_blocked) |
+/// | data wants to go out, and cannot | [`handle_blocked`](Self::handle_blocked) |
 /// | [`poll_timeout`](Self::poll_timeout) is reached, or the clock stepped back | [`handle_timeout`](Self::handle_timeout) |
 /// | after each of these | [`poll_transmit`](Self::poll_transmit), then [`poll_event`](Self::poll_event) |
-/// | a probe has left the device | [`handle_transmitted`](Self::handle_transmitted) |
+/// | the device took a probe | [`handle_transmitted`](Self::handle_transmitted) |
 /// | the next hop was asked, or answered, or an ICMP error came | [`handle_hop_asked`](Self::handle_hop_asked), [`handle_hop_answered`](Self::handle_hop_answered), [`handle_unreachable`](Self::handle_unreachable) |
 /// | the connection is over | [`reset`](Self::reset) |
 ///
 /// # The rules
 ///
-/// - **K1** Off until enabled; enabling, disabling and configuring act at once.
-/// - **K2** The idle time counts from the last acceptable segment *received*; what we send does
-///   not move it.
-/// - **K3** A probe is offered only while nothing is outstanding or queued. Due while busy, it is
-///   put off by [`Config::idle`].
-/// - **K4** A probe counts once it has left. One that could not leave is offered again, and an
-///   interval that passes without it leaving is an *unsent* attempt; one that was never offered
-///   is none.
-/// - **K5** The verdict falls one interval after the [`Config::count`]-th attempt: after
-///   [`Config::detection_time`] of silence if all goes to time, never earlier, and never without
-///   the attempts.
-/// - **K7** Any acceptable segment before the verdict ends the probing.
-/// - **K8, K9, K11** Before any verdict a question of ours has left, and waited out its whole
-///   interval under the present configuration, with a poll at its end. A poll that comes more than
-///   an interval late (the host slept, its clock was set) asks once more, once in a round of
-///   silence; so does a new configuration that makes the verdict due at once. If what is asked once
-///   more cannot leave, [`Config::count`] attempts decide, under a user timeout too.
-/// - **K10** No remembered moment lies in the future: one that does becomes `now`. A clock that
-///   steps back kills no peer, and a single reading that was too high delays a verdict by one
-///   period.
-/// - **K11** While something is outstanding the optional user timeout decides, not the count. Its
-///   clock starts with the first segment that asks for an answer after the peer was last heard.
-///   When it strikes and nothing that asks has left within the last interval, the machine asks
-///   once (SEQ = SND.UNA - 1), and decides an interval later.
-/// - **K14** A verdict is reported once, and is final until [`reset`](Self::reset).
-/// - **K20** A verdict says how far the probes got: [`Verdict::failed_at`].
+/// - The machine is off until you enable it. Enabling, disabling and configuring act at once (K1).
+/// - The idle time counts from the last acceptable segment *received*. Sending does not move it (K2).
+/// - A probe leaves only while nothing is outstanding or queued. If it falls due while the connection
+///   is busy, it waits for another [`Config::idle`] (K3).
+/// - A probe counts once it has left. The machine offers a refused one again. After a whole interval
+///   without room, the attempt counts as *unsent* (K4).
+/// - The verdict falls one interval after attempt number [`Config::count`]. If all goes to time, that is
+///   after [`Config::detection_time`] of silence; it is never earlier (K5).
+/// - Any acceptable segment before the verdict ends the probing (K7).
+/// - Before any verdict, a question of ours has left and has waited out its whole interval, with a poll
+///   at its end. After a late poll (the host slept, its clock was set) the machine asks once more, once
+///   in a round. It does the same if a new configuration makes the verdict due at once. If that
+///   question cannot leave, [`Config::count`] attempts decide (K8, K9, K11).
+/// - No remembered moment lies in the future: one that does becomes `now`. If the clock steps back, no
+///   peer is given up. If one reading was too high, a verdict is late by one period (K10).
+/// - While data is outstanding, the optional user timeout decides, not the count. Its clock starts with
+///   the first segment that asks for an answer after the peer was last heard. When it strikes and no
+///   such segment left within the last interval, the machine asks once (SEQ = SND.UNA - 1) and decides
+///   an interval later (K11).
+/// - A verdict is reported once, and stays until [`reset`](Self::reset) (K14).
+/// - A verdict says how far the probes got: [`Verdict::failed_at`] (K20).
 ///
 /// # Caveats
 ///
-/// Without a user timeout, a connection on which something is outstanding is never given up: the
-/// retransmissions of the stack are then the only sign, and smoltcp's go on for ever. See
-/// [`Config::detect_within`].
+/// Without a user timeout, the machine never gives up a busy connection. It waits for the stack's
+/// retransmissions to fail, and smoltcp's go on for ever. [`Config::detect_within`] sets both.
 // Aligned to words, as a 32-bit processor loads moments: so a connection needs no padding.
 #[derive(Debug)]
 #[repr(C, packed(4))]
@@ -577,7 +570,7 @@ impl KeepAlive {
         }
     }
 
-    /// K10: no remembered moment lies in the future.
+    /// Moves remembered moments that lie in the future to `now` (K10).
     pub(crate) fn handle_step_back(&mut self, now: Instant) {
         if self.is_over() {
             // K14: what the verdict says does not change.
@@ -849,7 +842,7 @@ impl KeepAlive {
         }
     }
 
-    /// K11: the peer owes an answer from now on, unless it does already.
+    /// Starts the user timeout, unless it runs already (K11).
     #[inline(never)]
     fn owe(&mut self, now: Instant, has_left: bool) {
         match self.phase {
@@ -904,7 +897,7 @@ impl KeepAlive {
         }
     }
 
-    /// K7: a segment arrived while the machine was not merely waiting for silence.
+    /// Handles a segment that arrived while the machine was not merely waiting for silence (K7).
     #[inline(never)]
     fn recover(&mut self, now: Instant) {
         if self.is_over() {

@@ -17,35 +17,33 @@
 //!
 //! # How it works
 //!
-//! A [`Link`] sees every frame on its way: nothing is copied, delayed or changed. It finds the
-//! connections by their SYN. When the driver has nothing more to receive, [`Device`] sends what is
-//! due. A verdict closes both ends: one RST goes to the peer, and one, as if from the peer, to our
-//! own stack. The time is that of `embassy-time`. A sleeping runner wakes for a probe, and only for
-//! that.
+//! [`Device`] wraps the driver and shows a [`Link`] every frame. It copies, delays and changes nothing.
+//! The link finds each connection by its SYN. When the driver has no more frames, the device sends what
+//! is due. After a verdict it sends one RST to the peer, and hands another one, as if from the peer, to
+//! our own stack. All times are `embassy-time`'s. A sleeping runner wakes for a probe, and for nothing
+//! else.
 //!
 //! # Policies
 //!
-//! Sockets are not known here, so there is nothing to enable one by. Keep-alive is off (RFC 9293
-//! 3.8.4, MUST-25) until a policy covers the connection. The most specific one decides: the one for
-//! this connection ([`Control::set`]), for its remote endpoint, its remote port, its local port,
-//! and then the default. A policy of `None` means off. A changed policy acts at once, on the
-//! connections that are open too.
+//! The wrapper sees frames, not sockets, so you set policies instead of enabling sockets. Keep-alive is
+//! off until a policy covers the connection (RFC 9293 3.8.4, MUST-25). The most specific policy
+//! decides. From the most specific on, there is one for the connection itself ([`Control::set`]), its
+//! remote endpoint, its remote port, its local port, and the default. `None` means off. A new policy
+//! acts at once, also on open connections.
 //!
 //! # Caveats
 //!
-//! - Every connection takes one of `N` places from its SYN on, kept alive or not, and stays to be
-//!   asked about until another needs its place. Make `N` a few more than there are sockets. A
-//!   connection beyond that is not kept alive: see [`Notice::Full`].
-//! - Wrap the driver before the stack runs: the numbers of a connection are learned from its SYN.
-//! - A connection counts from its handshake on. While it is being opened, embassy-net's own
-//!   retransmissions and `set_timeout` are what there is.
-//! - embassy-net's `set_keep_alive` and `set_timeout` go on working beside this. A connection that
-//!   embassy-net's timeout ends is reported as [`CloseReason::LocalAbort`].
-//! - A socket that is dropped while its connection is open leaves no trace in any frame, so its
-//!   place stays taken. The peer's next segment frees it, an answer to a probe too: the stack resets
-//!   what it does not know. Without a policy there are no probes; then the place goes to the first
-//!   connection with a policy that finds no other. Close or abort a socket, and flush it, before
-//!   you drop it.
+//! - Each connection takes one of `N` places from its SYN on, kept alive or not. It keeps the place
+//!   after its end, until another connection needs it. Make `N` a few more than the sockets. A
+//!   connection without a place is not kept alive, and [`Notice::Full`] says so.
+//! - Wrap the driver before the stack runs: the link learns a connection's numbers from its SYN.
+//! - The link does not watch a handshake. embassy-net's retransmissions and `set_timeout` do.
+//! - embassy-net's `set_keep_alive` and `set_timeout` still work. If its timeout ends a connection, the
+//!   reason is [`CloseReason::LocalAbort`].
+//! - Close or abort a socket, and flush it, before you drop it. A dropped socket sends no frame, so its
+//!   place stays taken until the peer's next segment, which the stack answers with a RST. Without a
+//!   policy there are no probes that would draw one. Then the place goes to the next connection that
+//!   has a policy and finds no other.
 
 mod control;
 mod driver;

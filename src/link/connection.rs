@@ -118,8 +118,8 @@ pub(super) struct Seen<const W: usize> {
 pub(super) enum Kind {
     /// SEQ = SND.UNA - 1 (K12).
     Probe,
-    /// RFC 5961 4.2: a SYN in a synchronised state is answered by "<SEQ=SND.NXT><ACK=RCV.NXT>
-    /// <CTL=ACK>" (K19).
+    /// The answer to a SYN in a synchronised state: "<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>" (K19;
+    /// RFC 5961 4.2).
     Challenge,
     /// For the peer: SEQ = SND.NXT, ACK = RCV.NXT (RFC 5961 3.2).
     Reset,

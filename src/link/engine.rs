@@ -520,7 +520,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         self.now = now;
     }
 
-    /// K10: no remembered moment lies in the future.
+    /// Moves remembered moments that lie in the future to `now` (K10).
     #[cold]
     #[inline(never)]
     fn handle_step_back(&mut self, now: Instant) {
@@ -803,7 +803,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
     }
 
-    /// K20: the message quotes the datagram that could not be delivered (RFC 792, RFC 4443 3.1).
+    /// Handles an ICMP message, which quotes the datagram that could not be delivered (K20; RFC 792,
+    /// RFC 4443 3.1).
     fn handle_unreachable(&mut self, datagram: &Datagram<'_, W>) {
         let is_unreachable = match datagram.protocol {
             PROTOCOL_ICMPV4 => datagram.payload.first() == Some(&3),

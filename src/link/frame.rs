@@ -391,7 +391,7 @@ fn pseudo_header<const W: usize>(
 /// Whether the stack passes over all of these hop-by-hop options (RFC 8200 4.2).
 fn are_options_passed_over(mut options: &[u8]) -> bool {
     const PAD1: u8 = 0;
-    /// RFC 6553 6.1; taken where the stack was built for RPL.
+    /// The RPL option (RFC 6553 6.1). smoltcp takes it if it was built for RPL.
     const RPL: u8 = 0x63;
     loop {
         options = match *options {

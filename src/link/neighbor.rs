@@ -22,7 +22,7 @@ const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 const SOURCE_LINK_ADDR: u8 = 1;
 const TARGET_LINK_ADDR: u8 = 2;
-/// RFC 4861 7.1: a packet from beyond the link has a lower one.
+/// The hop limit of a packet that comes from the link itself (RFC 4861 7.1).
 const NDP_HOP_LIMIT: u8 = 255;
 
 /// What an ARP packet, or one of neighbour discovery, says.
@@ -298,7 +298,7 @@ impl<const W: usize> Hops<W> {
         }
     }
 
-    /// K10: no remembered moment lies in the future.
+    /// Moves remembered moments that lie in the future to `now` (K10).
     pub(super) fn handle_step_back(&mut self, now: Instant) {
         self.asked = self.asked.min(now);
     }
@@ -324,7 +324,8 @@ fn write_arp<const W: usize>(
     Some(ETHERNET_HEADER_LEN + ARP_LEN)
 }
 
-/// RFC 4861 4.3, to the solicited-node multicast address (RFC 4291 2.7.1).
+/// Writes a neighbour solicitation to the solicited-node multicast address (RFC 4861 4.3, RFC 4291
+/// 2.7.1).
 #[inline(never)]
 fn write_solicitation<const W: usize>(
     out: &mut Buffer,

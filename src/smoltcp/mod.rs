@@ -40,25 +40,24 @@
 //!
 //! # How it works
 //!
-//! For the length of a poll the device is wrapped, and a [`Link`] sees every frame on its way:
-//! nothing is copied, delayed or changed. When the device has nothing more to receive, the wrapper
-//! sends what is due: whole frames, to the address that the stack last used. A verdict closes both
-//! ends: one RST goes to the peer, and one, as if from the peer, to our own stack, so the socket is
-//! closed when [`poll`](KeepAliveSet::poll) returns and can be reused at once.
+//! During a poll the set wraps the device and shows a [`Link`] every frame. It copies, delays and changes
+//! nothing. When the device has no more frames, the wrapper sends what is due: whole frames, to the
+//! address that smoltcp used last. After a verdict it sends one RST to the peer, and hands another one,
+//! as if from the peer, to smoltcp. So the socket is closed when [`poll`](KeepAliveSet::poll) returns,
+//! and you can reuse it at once.
 //!
 //! # Caveats
 //!
-//! - Frames that [`Interface::poll`] handles directly are not seen. Give it the device that
-//!   [`wrap`](KeepAliveSet::wrap) makes, wherever it is called.
-//! - A handle is smoltcp's: [`disable`](KeepAliveSet::disable) it before its socket is removed
-//!   from the set, or the next socket in that place inherits the keep-alive.
-//! - A connection counts from its handshake on. While it is being opened smoltcp's own
-//!   retransmissions, and `set_timeout`, are what there is.
-//! - smoltcp's `set_keep_alive` and `set_timeout` go on working beside ours. With both, the peer
-//!   gets both kinds of probes, and a connection that smoltcp's timeout kills is reported as
+//! - The set does not see frames that pass [`Interface::poll`] directly. Where you call that, give it
+//!   the device that [`wrap`](KeepAliveSet::wrap) returns.
+//! - smoltcp reuses handles. [`disable`](KeepAliveSet::disable) a handle before you remove its socket
+//!   from the socket set, or the next socket in that place inherits the keep-alive.
+//! - The set does not watch a handshake. smoltcp's retransmissions and `set_timeout` do.
+//! - smoltcp's `set_keep_alive` and `set_timeout` still work. With both keep-alives on, the peer gets
+//!   both kinds of probes. If smoltcp's timeout ends a connection, the reason is
 //!   [`CloseReason::LocalAbort`].
-//! - While the device cannot transmit, smoltcp asks to be polled at once for what it has to send,
-//!   and [`poll_at`](KeepAliveSet::poll_at) here slows that down.
+//! - While the device cannot transmit, smoltcp asks for a poll at once, for ever.
+//!   [`poll_at`](KeepAliveSet::poll_at) here slows that down.
 
 pub(crate) mod convert;
 mod device;
