@@ -5,7 +5,7 @@ use crate::tcb::{SeqNumber, Tcb};
 
 /// One keep-alive segment to send.
 ///
-/// K12: the flags are ACK alone, the payload is [`Probe::payload`]. What the segment says is old news
+/// Its flags are ACK alone, its payload is [`Probe::payload`] (K12). What the segment says is old news
 /// to the peer, and so it must answer with where it stands (RFC 9293 3.10.7.4).
 ///
 /// A probe is a token: the machine hands it out, and takes it back with
