@@ -185,8 +185,8 @@ impl Config {
     /// again, which smoltcp does after a second.
     pub const SHORTEST_LIMIT: Duration = Duration::from_secs(6);
 
-    /// First probe after `idle` of silence, then one every `interval`, and a verdict `interval`
-    /// after the `count`-th.
+    /// Makes a configuration: first probe after `idle` of silence, then one every `interval`, and a
+    /// verdict `interval` after the `count`-th.
     ///
     /// # Errors
     ///
@@ -212,8 +212,8 @@ impl Config {
         })
     }
 
-    /// As Redis has it (`tcp-keepalive` in `redis.conf`, `anetKeepAlive`): `interval` of idleness,
-    /// then three probes a third of that apart, but at least a second.
+    /// Makes Redis' configuration (`tcp-keepalive` in `redis.conf`, `anetKeepAlive`): `interval` of
+    /// idleness, then three probes a third of that apart, but at least a second.
     ///
     /// # Errors
     ///
@@ -281,7 +281,7 @@ impl Config {
         }
     }
 
-    /// The same, with another idle time.
+    /// Returns the same configuration with another idle time.
     ///
     /// # Errors
     ///
@@ -296,7 +296,7 @@ impl Config {
         }
     }
 
-    /// The same, with another interval.
+    /// Returns the same configuration with another interval.
     ///
     /// # Errors
     ///
@@ -311,7 +311,7 @@ impl Config {
         }
     }
 
-    /// The same, with another count.
+    /// Returns the same configuration with another count.
     ///
     /// # Errors
     ///
@@ -324,15 +324,16 @@ impl Config {
         Ok(self)
     }
 
-    /// The same, with probes that carry `payload`.
+    /// Returns the same configuration with probes that carry `payload`.
     #[must_use]
     pub const fn with_payload(mut self, payload: ProbePayload) -> Self {
         self.payload = payload;
         self
     }
 
-    /// The same, with a user timeout: a verdict also falls when the peer has owed us an answer to
-    /// data, a FIN or a window probe for `timeout` (RFC 9293 3.8.3, RFC 9293 3.10.8, RFC 5482).
+    /// Returns the same configuration with a user timeout: a verdict also falls when the peer has
+    /// owed us an answer to data, a FIN or a window probe for `timeout` (RFC 9293 3.8.3, RFC 9293
+    /// 3.10.8, RFC 5482).
     ///
     /// It governs the time in which something is outstanding; probes and their count govern the
     /// rest. In Linux, `TCP_USER_TIMEOUT` replaces the count of a keep-alive; here it does not.
@@ -358,7 +359,7 @@ impl Config {
         }
     }
 
-    /// The silence after which a quiet connection is given up if all goes to time:
+    /// Returns the silence after which a quiet connection is given up if all goes to time:
     /// `idle + count * interval`.
     #[must_use]
     pub const fn detection_time(&self) -> Duration {
@@ -366,31 +367,32 @@ impl Config {
         duration_from_micros(self.idle.micros().saturating_add(probing))
     }
 
-    /// The silence after which the first probe is sent (RFC 9293 3.8.4, MUST-27).
+    /// Returns the silence after which the first probe is sent (RFC 9293 3.8.4, MUST-27).
     #[must_use]
     pub const fn idle(&self) -> Duration {
         self.idle.duration()
     }
 
-    /// The time an attempt is given before the next one, or the verdict.
+    /// Returns the time an attempt is given before the next one, or the verdict.
     #[must_use]
     pub const fn interval(&self) -> Duration {
         self.interval.duration()
     }
 
-    /// How many attempts have to fail, 2 to 255.
+    /// Returns how many attempts have to fail, 2 to 255.
     #[must_use]
     pub const fn count(&self) -> u8 {
         self.count
     }
 
-    /// What a probe carries.
+    /// Returns what a probe carries.
     #[must_use]
     pub const fn payload(&self) -> ProbePayload {
         self.payload
     }
 
-    /// How long the peer may owe us an answer while something is outstanding, if that is bounded.
+    /// Returns how long the peer may owe us an answer while something is outstanding, if that is
+    /// bounded.
     #[must_use]
     pub const fn user_timeout(&self) -> Option<Duration> {
         match self.user_timeout {

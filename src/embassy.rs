@@ -36,13 +36,13 @@ impl From<Instant> for embassy_time::Instant {
     }
 }
 
-/// An embassy duration in the terms of a [`Config`](crate::Config), rounded up to a microsecond.
+/// Converts an embassy duration to one for a [`Config`](crate::Config), rounded up to a microsecond.
 #[must_use]
 pub fn duration_from_embassy(duration: embassy_time::Duration) -> Duration {
     Duration::from_micros(rescale_up(duration.as_ticks(), TICK_HZ, MICROS_PER_SEC))
 }
 
-/// A duration in embassy's ticks, rounded up to a whole one.
+/// Converts a duration to embassy's ticks, rounded up to a whole one.
 #[must_use]
 pub fn duration_to_embassy(duration: Duration) -> embassy_time::Duration {
     let micros = micros_rounded_up(duration);

@@ -15,8 +15,8 @@ pub(crate) const RETRY_MICROS: u64 = 500_000;
 
 /// The keep-alive of one connection.
 ///
-/// The machine sends nothing and reads no clock. The caller reports what happened (`handle_*`), with the
-/// current time, and then polls for what follows (`poll_*`) until there is nothing more:
+/// The machine sends nothing and reads no clock. The caller reports what happened (`handle_*`),
+/// with the current time, and then polls for what follows (`poll_*`) until there is nothing more:
 ///
 /// | when | call |
 /// |---|---|
@@ -38,8 +38,8 @@ pub(crate) const RETRY_MICROS: u64 = 500_000;
 ///   is busy, it waits for another [`Config::idle`] (K3).
 /// - A probe counts once it has left. The machine offers a refused one again. After a whole interval
 ///   without room, the attempt counts as *unsent* (K4).
-/// - The verdict falls one interval after attempt number [`Config::count`]. If all goes to time, that is
-///   after [`Config::detection_time`] of silence; it is never earlier (K5).
+/// - The verdict falls one interval after attempt number [`Config::count`]. If all goes to time,
+///   that is after [`Config::detection_time`] of silence; it is never earlier (K5).
 /// - Any acceptable segment before the verdict ends the probing (K7).
 /// - Before any verdict, a question of ours has left and has waited out its whole interval, with a poll
 ///   at its end. After a late poll (the host slept, its clock was set) the machine asks once more, once

@@ -44,32 +44,32 @@ impl Probe {
         }
     }
 
-    /// The sequence number: SND.UNA - 1, which on a quiet connection is SND.NXT - 1.
+    /// Returns the sequence number: SND.UNA - 1, which on a quiet connection is SND.NXT - 1.
     #[must_use]
     pub const fn seq(&self) -> SeqNumber {
         self.seq
     }
 
-    /// The acknowledgement number: RCV.NXT.
+    /// Returns the acknowledgement number: RCV.NXT.
     #[must_use]
     pub const fn ack(&self) -> SeqNumber {
         self.ack
     }
 
-    /// The window field, scaled already.
+    /// Returns the window field, scaled already.
     #[must_use]
     pub const fn window(&self) -> u16 {
         self.window
     }
 
-    /// `TSval` and `TSecr` of the timestamp option, which is present if and only if the
+    /// Returns `TSval` and `TSecr` of the timestamp option, which is present if and only if the
     /// connection negotiated it (RFC 7323 3.2).
     #[must_use]
     pub const fn timestamps(&self) -> Option<(u32, u32)> {
         self.timestamps
     }
 
-    /// The data: none, or one octet of garbage if the configuration asks for it.
+    /// Returns the data: none, or one octet of garbage if the configuration asks for it.
     #[must_use]
     pub const fn payload(&self) -> &'static [u8] {
         match self.payload {

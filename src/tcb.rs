@@ -9,19 +9,19 @@
 pub struct SeqNumber(pub u32);
 
 impl SeqNumber {
-    /// The number `octets` further on, past zero if need be.
+    /// Returns the number `octets` further on, past zero if need be.
     #[must_use]
     pub const fn wrapping_add(self, octets: u32) -> Self {
         Self(self.0.wrapping_add(octets))
     }
 
-    /// The number `octets` back, past zero if need be.
+    /// Returns the number `octets` back, past zero if need be.
     #[must_use]
     pub const fn wrapping_sub(self, octets: u32) -> Self {
         Self(self.0.wrapping_sub(octets))
     }
 
-    /// How many octets `self` is ahead of `other`: negative if it is behind, and meaningful
+    /// Returns how many octets `self` is ahead of `other`: negative if it is behind, and meaningful
     /// while they are within 2^31 of one another.
     #[must_use]
     pub const fn distance_from(self, other: Self) -> i32 {
@@ -51,8 +51,8 @@ pub struct Tcb {
 }
 
 impl Tcb {
-    /// Nothing outstanding and nothing queued: the only state in which a keep-alive may be sent
-    /// (RFC 9293 3.8.4, MUST-26).
+    /// Returns whether nothing is outstanding or queued: the only state in which a keep-alive may
+    /// be sent (RFC 9293 3.8.4, MUST-26).
     #[must_use]
     pub const fn is_quiet(&self) -> bool {
         self.snd_una.0 == self.snd_nxt.0 && !self.unsent

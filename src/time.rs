@@ -22,13 +22,14 @@ impl Instant {
     /// The last moment there is, some 584 thousand years after the epoch.
     pub const MAX: Self = Self { micros: u64::MAX };
 
-    /// The moment `micros` microseconds after the epoch.
+    /// Returns the moment `micros` microseconds after the epoch.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self { micros }
     }
 
-    /// The moment `millis` milliseconds after the epoch, or [`Instant::MAX`] if that is past it.
+    /// Returns the moment `millis` milliseconds after the epoch, or [`Instant::MAX`] if that is
+    /// past it.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self {
@@ -36,20 +37,20 @@ impl Instant {
         }
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.micros
     }
 
-    /// The moment `duration` later, or [`Instant::MAX`] if that is past it. A fraction of a
+    /// Returns the moment `duration` later, or [`Instant::MAX`] if that is past it. A fraction of a
     /// microsecond counts as a whole one, so that nothing falls due early.
     #[must_use]
     pub const fn saturating_add(self, duration: Duration) -> Self {
         self.plus_micros(micros_rounded_up(duration))
     }
 
-    /// The time from `earlier` to `self`; zero if `earlier` is in fact later.
+    /// Returns the time from `earlier` to `self`; zero if `earlier` is in fact later.
     #[must_use]
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         duration_from_micros(self.micros_since(earlier))

@@ -184,8 +184,8 @@ fn forged_reset_is_not_the_reason_of_a_verdict() {
     ));
 }
 
-/// An attacker who answers the probes himself, from an address or a port of his own and with all the right
-/// numbers, is not the peer.
+/// An attacker who answers the probes himself, from an address or a port of his own and with all
+/// the right numbers, is not the peer.
 #[test]
 fn answers_from_elsewhere_do_not_count() {
     for (src_addr, src_port) in [(address(66), 7), (address(2), 8), (address(3), 7)] {
@@ -323,9 +323,9 @@ fn spoofed_neighbor_that_was_not_asked_for_does_no_harm() {
     }
 }
 
-/// He has to answer each of our questions, before the peer does: those after an announcement of his, and
-/// one with each unanswered probe after the first. So to a live peer he does what a cut cable does, and no
-/// more: it is given up at the same moment.
+/// He has to answer each of our questions, before the peer does: those after an announcement of
+/// his, and one with each unanswered probe after the first. So to a live peer he does what a cut
+/// cable does, and no more: it is given up at the same moment.
 #[test]
 fn forged_answers_are_as_bad_as_a_cut_cable() {
     let mut lan = Lan::new(patient());
@@ -410,8 +410,8 @@ fn spoofed_neighbor_is_believed_by_smoltcp_alone() {
     assert_eq!(plain.world[device].tcp(handle).send_queue(), 4);
 }
 
-/// An attacker who has the peer use up its challenge acknowledgements (RFC 5961 7) on segments in our name
-/// has it tell us that it lives: its answers to the forger's come to us.
+/// An attacker who has the peer use up its challenge acknowledgements (RFC 5961 7) on segments in
+/// our name has it tell us that it lives: its answers to the forger's come to us.
 #[test]
 fn exhausted_challenge_limit_does_not_silence_a_live_peer() {
     let client = Script::client((address(2), 7).into()).keep_alive(config(10, 2, 3));

@@ -1,5 +1,6 @@
-//! Everything that can happen to one small connection: machine, host, clock, network and peer.
-//! The model of `tests/model` says what the machine has to do; a ledger holds the promises against both.
+//! Everything that can happen to one small connection: machine, host, clock, network and peer. The
+//! model of `tests/model` says what the machine has to do; a ledger holds the promises against
+//! both.
 //!
 //! `cargo test --test exhaustive -- --nocapture` tells how many states there were;
 //! `EXHAUSTIVE_DEPTH` is the number of steps up to which they are explored.

@@ -240,7 +240,8 @@ fn k11_what_the_stack_sends_again_is_not_acknowledged() {
     assert_eq!(flow.tcb(true).unwrap().snd_nxt, SeqNumber(110));
 }
 
-/// What lies more than a window below what is acknowledged is another socket's, which has the same ends.
+/// What lies more than a window below what is acknowledged is another socket's, which has the same
+/// ends.
 #[test]
 fn what_is_sent_far_below_the_window_is_anothers() {
     for (below, una) in [(64, 36), (65, 100), (1 << 30, 100)] {

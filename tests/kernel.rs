@@ -255,7 +255,8 @@ fn unheard_peer_is_probed_count_times_then_reset(address: IpAddr) {
     assert_near(reset.at - last_heard, config.detection_time(), "the RST");
 }
 
-/// K20: a host whose segments a packet filter drops still answers ARP: the probes got as far as the peer.
+/// K20: a host whose segments a packet filter drops still answers ARP: the probes got as far as the
+/// peer.
 #[test]
 fn k20_a_silenced_host_fails_at_the_peer() {
     if !is_ready(&["nft"]) {
@@ -707,7 +708,8 @@ fn conversations_can_be_replayed() {
     });
     for (recording, scene) in recordings {
         assert_unchanged(&scene, &recording);
-        // What happens in a conversation, and when it is quiet, is not certain: these are kept if it does.
+        // What happens in a conversation, and when it is quiet, is not certain: these are kept if
+        // it does.
         if env::var_os("TCP_KEEPALIVE_RECORD").is_some() {
             assert_transparent(&scene, &recording);
             assert_is_eventful(&scene, &recording);

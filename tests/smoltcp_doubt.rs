@@ -416,8 +416,8 @@ fn k18_a_segment_is_believed_on_its_numbers_when_it_arrives() {
     }
 }
 
-/// On a connection whose numbers are not known, a segment that the stack refuses is not the peer's, though
-/// it is answered (RFC 5961 5.2).
+/// On a connection whose numbers are not known, a segment that the stack refuses is not the peer's,
+/// though it is answered (RFC 5961 5.2).
 #[test]
 fn what_the_stack_refuses_was_not_heard() {
     for (len, off) in [(0, 5000), (10, 5000), (400, 100_000)] {

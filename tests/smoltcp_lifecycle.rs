@@ -804,8 +804,8 @@ fn k19_malformed_syns_are_not_answered() {
     }
 }
 
-/// K19: without numbers there is nothing to ask with. A SYN on a connection that was opened past us, and
-/// whose numbers are not known, changes nothing, and costs no polls.
+/// K19: without numbers there is nothing to ask with. A SYN on a connection that was opened past
+/// us, and whose numbers are not known, changes nothing, and costs no polls.
 #[test]
 fn k19_a_stranger_on_a_connection_of_unknown_numbers_costs_nothing() {
     let mut t = Setup::default().closed();
@@ -1057,8 +1057,8 @@ fn verdict_closes_the_socket_in_each_state() {
         let config = config(10, 2, 3).with_user_timeout(Duration::from_secs(6));
         let mut t = silent_in(state, config.unwrap());
         let heard = t.last_heard().unwrap();
-        // A FIN of ours left at 1 s, or after the peer was heard at 2 s, and asks: the user timeout of 6 s
-        // runs from there.
+        // A FIN of ours left at 1 s, or after the peer was heard at 2 s, and asks: the user timeout
+        // of 6 s runs from there.
         let verdict_at = match (state, cause) {
             (_, Cause::KeepAlive) => heard + s(16),
             (Tcp::LastAck | Tcp::Closing, _) => s(2) + s(8),
@@ -1183,8 +1183,8 @@ fn polled_by(ways: &[Way], peer_lives: bool, seconds: i64) -> Option<Instant> {
     None
 }
 
-/// A poll of the interface with the device wrapped is as good as one of the set: by whatever ways a host
-/// is polled in turns, a live peer is kept, and a dead one is given up in time.
+/// A poll of the interface with the device wrapped is as good as one of the set: by whatever ways a
+/// host is polled in turns, a live peer is kept, and a dead one is given up in time.
 #[test]
 fn polls_through_the_wrapped_device_are_as_good() {
     use Way::{Interface, Set, Single};

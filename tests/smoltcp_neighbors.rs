@@ -626,8 +626,8 @@ fn k17_eight_dead_neighbours_do_not_hide_one_that_moved() {
     }
 }
 
-/// Of many neighbours that fall silent at one moment each is asked for, and each verdict says whether it
-/// answered that.
+/// Of many neighbours that fall silent at one moment each is asked for, and each verdict says
+/// whether it answered that.
 #[test]
 fn k20_each_of_many_silent_neighbours_is_asked_for() {
     for (is_dead, right) in [(true, FailedAt::NextHop), (false, FailedAt::Peer)] {
@@ -722,8 +722,8 @@ fn k17_an_announcement_alone_changes_nothing() {
     }
 }
 
-/// A next hop that is dead is given up on time, to the microsecond: its probes left, and no answer came.
-/// In the hour after that nothing is sent for the connection.
+/// A next hop that is dead is given up on time, to the microsecond: its probes left, and no answer
+/// came. In the hour after that nothing is sent for the connection.
 #[test]
 fn k20_a_dead_next_hop_is_given_up_on_time_and_then_left_alone() {
     for (place, is_v6) in EVERYWHERE {
@@ -856,8 +856,8 @@ fn rst_of_a_verdict_survives_a_full_device_and_a_reused_socket() {
     assert!(lan.is_given_up(0));
 }
 
-/// A reply with a hardware address that no station has, or for an address that is no connection's next hop,
-/// changes nothing and asks nothing, whether a round is under way or not.
+/// A reply with a hardware address that no station has, or for an address that is no connection's
+/// next hop, changes nothing and asks nothing, whether a round is under way or not.
 #[test]
 fn bad_replies_change_nothing() {
     let group = EthernetAddress([1, 0, 0x5e, 0, 0, 1]);

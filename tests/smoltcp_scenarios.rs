@@ -459,8 +459,9 @@ fn answered_window_probes_outlive_any_user_timeout() {
     assert!(window_probes.len() > 50 && questions.len() > 50);
 }
 
-/// The peer's window is zero and it has died. Window probes are a minute apart, so nothing asks while it
-/// is silent for the idle time: the user timeout runs from there, asks, and decides an interval later.
+/// The peer's window is zero and it has died. Window probes are a minute apart, so nothing asks
+/// while it is silent for the idle time: the user timeout runs from there, asks, and decides an
+/// interval later.
 #[test]
 fn unanswered_window_probes_run_into_the_user_timeout() {
     let mut t = established(with_user_timeout(config(10, 2, 3), 5));
@@ -771,8 +772,8 @@ fn negative_moments_are_no_trouble() {
     t.at(5016).timed_out();
 }
 
-/// K10: a single reading that is an hour ahead sends a probe, and delays the verdict on a peer that dies
-/// then by one period at most.
+/// K10: a single reading that is an hour ahead sends a probe, and delays the verdict on a peer that
+/// dies then by one period at most.
 #[test]
 fn k10_one_reading_an_hour_ahead_delays_a_verdict_by_one_period() {
     for second in [1, 9, 11, 13, 15] {

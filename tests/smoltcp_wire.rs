@@ -64,7 +64,8 @@ fn k12_probe_is_answered_over_every_medium() {
     }
 }
 
-/// On an Ethernet, each probe of a round but the first is followed by a question for the neighbour (K17).
+/// On an Ethernet, each probe of a round but the first is followed by a question for the neighbour
+/// (K17).
 fn asks_for_neighbor(t: &mut Scenario) {
     if t.setup.medium == Medium::Ethernet {
         t.neighbor_query();
@@ -602,8 +603,8 @@ fn k18_frames_to_another_station_are_nothing() {
     }
 }
 
-/// K18, F3: a RST to another station is not the reason of an abort in the same poll, and does not pass for
-/// the end of the connection.
+/// K18, F3: a RST to another station is not the reason of an abort in the same poll, and does not
+/// pass for the end of the connection.
 #[test]
 fn k18_a_reset_to_another_station_is_not_the_reason() {
     for aborts in [true, false] {
@@ -629,8 +630,8 @@ fn k18_a_reset_to_another_station_is_not_the_reason() {
     }
 }
 
-/// K18, F4: a datagram whose IPv4 header has a wrong checksum smoltcp drops. It is nothing; and where the
-/// device verifies that checksum, it is heard.
+/// K18, F4: a datagram whose IPv4 header has a wrong checksum smoltcp drops. It is nothing; and
+/// where the device verifies that checksum, it is heard.
 #[test]
 fn k18_a_wrong_ipv4_header_checksum_is_nothing() {
     for (at, by) in [(8, 3), (10, 0x80), (1, 4)] {
@@ -668,8 +669,8 @@ fn mend_ipv4(frame: &mut [u8]) {
     Ipv4Packet::new_unchecked(frame).fill_checksum();
 }
 
-/// K18: a fragment is nothing, though it has all of a segment in it. That it must not be fragmented makes
-/// a datagram none.
+/// K18: a fragment is nothing, though it has all of a segment in it. That it must not be fragmented
+/// makes a datagram none.
 #[test]
 fn k18_fragments_are_nothing() {
     for (flags, fate) in [

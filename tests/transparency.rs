@@ -254,8 +254,8 @@ fn what_is_drawn_is_the_same_after_probes() {
     assert_eq!(twins.kept.tcp(1).state(), tcp::State::Established);
 }
 
-/// What each has sent by the first probe, while smoltcp holds back an acknowledgement of 100 octets, and
-/// the numbers before those.
+/// What each has sent by the first probe, while smoltcp holds back an acknowledgement of 100
+/// octets, and the numbers before those.
 fn probed_while_holding_back(twins: &mut Twins) -> ((u32, u32), [Vec<Segment>; 2]) {
     let delay = Duration::from_secs(15);
     twins.both(|twin| twin.tcp(0).set_ack_delay(Some(delay)));

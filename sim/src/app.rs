@@ -38,7 +38,8 @@ pub trait App: Any {
     fn start(&mut self, _cx: &mut Context<'_>) {}
 
     /// Called after each poll of the interface. Returns when to be called again at the latest, by
-    /// the host's clock since its [epoch](Host::epoch), or `None` if there is nothing to wait for but frames.
+    /// the host's clock since its [epoch](Host::epoch), or `None` if there is nothing to wait for
+    /// but frames.
     fn poll(&mut self, cx: &mut Context<'_>) -> Option<Instant>;
 }
 

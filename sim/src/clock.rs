@@ -26,7 +26,7 @@ impl Clock {
         }
     }
 
-    /// What the clock shows when the world's is at `now`.
+    /// Returns what the clock shows when the world's is at `now`.
     #[must_use]
     pub fn read(&self, now: Instant) -> Instant {
         let exact = self.exact(now).as_micros();
@@ -42,7 +42,7 @@ impl Clock {
         Instant::from_micros(u64::try_from(shown).unwrap_or(u64::MAX))
     }
 
-    /// The first moment of the world's clock at which this one shows `shown` or more; the last
+    /// Returns the first moment of the world's clock at which this one shows `shown` or more; the last
     /// there is if that is never.
     #[must_use]
     pub fn world_time_of(&self, shown: Instant) -> Instant {

@@ -42,13 +42,13 @@ pub struct Firewall {
 }
 
 impl Firewall {
-    /// A firewall in an Ethernet.
+    /// Makes a firewall in an Ethernet.
     #[must_use]
     pub const fn ethernet(mappings: Mappings) -> Self {
         Self::new(Medium::Ethernet, mappings)
     }
 
-    /// A firewall in a link that carries bare IP packets.
+    /// Makes a firewall in a link that carries bare IP packets.
     #[must_use]
     pub const fn ip(mappings: Mappings) -> Self {
         Self::new(Medium::Ip, mappings)
@@ -71,7 +71,7 @@ impl Firewall {
         self
     }
 
-    /// How many connections it knows.
+    /// Returns how many connections it knows.
     #[must_use]
     pub fn mappings(&self) -> usize {
         self.table.len()

@@ -135,7 +135,7 @@ impl Host {
     /// How many sockets of a host can be kept alive.
     pub const CONNECTIONS: usize = 64;
 
-    /// A host on an Ethernet, with a hardware address made from its first address.
+    /// Makes a host on an Ethernet, with a hardware address made from its first address.
     ///
     /// # Panics
     ///
@@ -148,7 +148,7 @@ impl Host {
         )
     }
 
-    /// A host on a link that carries bare IP packets: a serial line, a tunnel.
+    /// Makes a host on a link that carries bare IP packets: a serial line, a tunnel.
     ///
     /// # Panics
     ///
@@ -196,7 +196,7 @@ impl Host {
         self
     }
 
-    /// Has one more address. smoltcp has room for a few, by its own configuration; what it has
+    /// Adds an address. smoltcp has room for a few, by its own configuration; what it has
     /// no room for the host does without, and the trace says so.
     #[must_use]
     pub fn address(mut self, address: IpCidr) -> Self {
@@ -204,52 +204,52 @@ impl Host {
         self
     }
 
-    /// Reaches what is on no network of its own through `gateway`; the last one named counts.
+    /// Sets the gateway for other networks; the last call counts.
     #[must_use]
     pub const fn gateway(mut self, gateway: IpAddress) -> Self {
         self.settings.gateway = Some(gateway);
         self
     }
 
-    /// Gives smoltcp that seed, instead of one that follows from the world's.
+    /// Sets smoltcp's seed, instead of one that follows from the world's.
     #[must_use]
     pub const fn random_seed(mut self, seed: u64) -> Self {
         self.settings.random_seed = Some(seed);
         self
     }
 
-    /// Its device computes or checks some checksums itself; see [`Port::with_checksums`].
+    /// Makes its device compute or check some checksums itself; see [`Port::with_checksums`].
     #[must_use]
     pub fn checksums(mut self, checksums: ChecksumCapabilities) -> Self {
         self.settings.checksums = checksums;
         self
     }
 
-    /// Its device keeps up to so many received frames; see [`Port::with_ring`].
+    /// Makes its device keep up to so many received frames; see [`Port::with_ring`].
     #[must_use]
     pub const fn ring(mut self, frames: usize) -> Self {
         self.settings.ring = Some(frames);
         self
     }
 
-    /// Checks no [invariants](super::Invariant) here: for an application that itself breaks one on
-    /// purpose, by sending probes of its own, say.
+    /// Switches the [invariants](super::Invariant) off here: for an application that itself breaks
+    /// one on purpose, by sending probes of its own, say.
     #[must_use]
     pub const fn unwatched(mut self) -> Self {
         self.is_watched = false;
         self
     }
 
-    /// Counts smoltcp's time, which is also the application's, from when the host's clock shows
-    /// `epoch`; otherwise it is counted from zero. A moment before that is negative, as smoltcp's
-    /// may be and the host's clock's may not.
+    /// Sets what the host's clock shows when smoltcp's time, which is also the application's, is zero;
+    /// otherwise that is zero too. A moment before `epoch` is negative, as smoltcp's time may be and
+    /// the host's clock may not.
     #[must_use]
     pub const fn epoch(mut self, epoch: Instant) -> Self {
         self.settings.epoch = epoch;
         self
     }
 
-    /// Without keep-alive: what plain smoltcp does.
+    /// Leaves keep-alive out: what plain smoltcp does.
     #[must_use]
     pub const fn plain(mut self) -> Self {
         self.bypasses_keep_alive = true;
@@ -264,7 +264,7 @@ impl Host {
         self.sockets.add(tcp_socket(rx, tx))
     }
 
-    /// A TCP socket of the host.
+    /// Returns a TCP socket of the host.
     ///
     /// # Panics
     ///
@@ -274,14 +274,14 @@ impl Host {
         self.sockets.get_mut(handle)
     }
 
-    /// A TCP socket of the host; `None` if there is no such socket or it is of another kind.
+    /// Returns a TCP socket of the host; `None` if there is no such socket or it is of another kind.
     pub fn try_tcp(&mut self, handle: SocketHandle) -> Option<&mut tcp::Socket<'static>> {
         let mut sockets = self.sockets.iter_mut();
         let (_, socket) = sockets.find(|(of, _)| *of == handle)?;
         tcp::Socket::downcast_mut(socket)
     }
 
-    /// The local end of the connection that a socket has, if it is a TCP socket and has one. A
+    /// Returns the local end of the connection that a socket has, if it is a TCP socket and has one. A
     /// connection that was reset has none, though its RST may still wait to be sent.
     #[must_use]
     pub fn local_endpoint(&self, handle: SocketHandle) -> Option<IpEndpoint> {
@@ -297,34 +297,35 @@ impl Host {
         socket.is_open().then_some(ends)
     }
 
-    /// All TCP sockets of the host.
+    /// Returns all TCP sockets of the host.
     pub fn tcp_sockets(&self) -> impl Iterator<Item = (SocketHandle, &tcp::Socket<'static>)> {
         let sockets = self.sockets.iter();
         sockets.filter_map(|(handle, socket)| Some((handle, tcp::Socket::downcast(socket)?)))
     }
 
-    /// The application, if it is of that type.
+    /// Returns the application, if it is of that type.
     #[must_use]
     pub fn app_ref<A: App>(&self) -> Option<&A> {
         let app: &dyn Any = &*self.app;
         app.downcast_ref()
     }
 
-    /// The same, to be changed.
+    /// Returns the same, mutable.
     pub fn app_mut<A: App>(&mut self) -> Option<&mut A> {
         let app: &mut dyn Any = &mut *self.app;
         app.downcast_mut()
     }
 
-    /// All that the keep-alive has reported since the host was switched on, by the host's clock.
-    /// A restart that loses its memory empties it and sets that clock to zero. What the keep-alive
-    /// reported by the world's clock, and before a restart too, is in the [`Trace`](super::Trace).
+    /// Returns all that the keep-alive has reported since the host was switched on, by the host's
+    /// clock. A restart that loses its memory empties it and sets that clock to zero. What the
+    /// keep-alive reported by the world's clock, and before a restart too, is in the
+    /// [`Trace`](super::Trace).
     #[must_use]
     pub fn events(&self) -> &[(Instant, SocketHandle, Event)] {
         &self.events
     }
 
-    /// The host has another hardware address from now on, as one that stands in for another, or whose
+    /// Changes the host's hardware address, as of one that stands in for another, or whose
     /// network card was replaced, and announces it or not. Without an Ethernet nothing happens.
     pub fn change_hardware_addr(&mut self, mac: EthernetAddress, is_announced: bool) {
         if !matches!(self.settings.hardware, HardwareAddress::Ethernet(_)) {
@@ -338,7 +339,7 @@ impl Host {
             .extend(frames.map(|frame| (frame, is_announced)));
     }
 
-    /// Its hardware address; `None` without an Ethernet.
+    /// Returns its hardware address; `None` without an Ethernet.
     #[must_use]
     pub const fn hardware_addr(&self) -> Option<EthernetAddress> {
         if let HardwareAddress::Ethernet(mac) = self.settings.hardware {
@@ -348,7 +349,7 @@ impl Host {
         }
     }
 
-    /// What the last poll of the interface returned.
+    /// Returns what the last poll of the interface returned.
     #[must_use]
     pub const fn last_result(&self) -> PollResult {
         self.last_result

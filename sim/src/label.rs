@@ -85,7 +85,7 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// What a frame means; `None` if it is not of that trace.
+    /// Returns what a frame means; `None` if it is not of that trace.
     #[must_use]
     pub fn of(&self, frame: FrameId) -> Option<Label> {
         Some(self.reading(frame)?.label)
@@ -122,7 +122,7 @@ impl Reading {
 }
 
 impl Trace {
-    /// What each frame means.
+    /// Returns what each frame means.
     #[must_use]
     pub fn labels(&self) -> Labels {
         let mut reader = Reader {

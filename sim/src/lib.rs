@@ -17,10 +17,10 @@
 //! let config = Config::detect_within(seconds(60))?;
 //! let client = Script::client((address(2), 7).into()).keep_alive(config);
 //!
-//! let mut world = World::new(1);
-//! let device = world.add("device", Host::ethernet(IpCidr::new(address(1), 24)).app(client));
-//! let server = world.add("server", Host::ethernet(IpCidr::new(address(2), 24)).app(Script::server(7)));
-//! let link = world.link(device, server, Conditions::ideal().latency(Duration::from_millis(10)))?;
+//! let mut world = World::new(1); let device = world.add("device",
+//! Host::ethernet(IpCidr::new(address(1), 24)).app(client)); let server = world.add("server",
+//! Host::ethernet(IpCidr::new(address(2), 24)).app(Script::server(7))); let link =
+//! world.link(device, server, Conditions::ideal().latency(Duration::from_millis(10)))?;
 //!
 //! world.run_for(seconds(3600))?;
 //! assert!(world[device].events().is_empty());

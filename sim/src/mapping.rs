@@ -46,7 +46,7 @@ impl Timeouts {
     /// Reset and Idle Timeout*). One timeout is published, and stands here for all three.
     pub const AZURE: Self = Self::all(Duration::from_secs(240));
 
-    /// The same for the whole life of a connection.
+    /// Sets one timeout for the whole life of a connection.
     #[must_use]
     pub const fn all(idle: Duration) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl Mappings {
     /// does: that is [`Expiry::WithReset`].)
     pub const AZURE: Self = Self::new(Timeouts::AZURE, Expiry::Silently);
 
-    /// Up to [`LIMIT`](Self::LIMIT) connections, for so long.
+    /// Makes rules for up to [`LIMIT`](Self::LIMIT) connections, for so long.
     #[must_use]
     pub const fn new(timeouts: Timeouts, expiry: Expiry) -> Self {
         Self {

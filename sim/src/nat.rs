@@ -65,7 +65,7 @@ pub struct Nat {
 
 /// Building.
 impl Nat {
-    /// A NAT with such links, that is `address` on its outside.
+    /// Makes a NAT with such links, that is `address` on its outside.
     #[must_use]
     pub fn new(inside: Medium, outside: Medium, address: Ipv4Address, mappings: Mappings) -> Self {
         let outside_mac = mac_for(IpAddress::Ipv4(address));
@@ -81,7 +81,7 @@ impl Nat {
         }
     }
 
-    /// Gives connections ports of that range, one after the other; 1024 to 65535 otherwise.
+    /// Sets the range of ports that connections get, one after the other; 1024 to 65535 otherwise.
     #[must_use]
     pub const fn ports(mut self, range: RangeInclusive<u16>) -> Self {
         self.next_port = *range.start();
@@ -92,19 +92,19 @@ impl Nat {
 
 /// Using.
 impl Nat {
-    /// Its hardware address on the inside, if that is an Ethernet.
+    /// Returns its hardware address on the inside, if that is an Ethernet.
     #[must_use]
     pub const fn inside_mac(&self) -> EthernetAddress {
         self.inside.mac
     }
 
-    /// Its hardware address on the outside, if that is an Ethernet.
+    /// Returns its hardware address on the outside, if that is an Ethernet.
     #[must_use]
     pub const fn outside_mac(&self) -> EthernetAddress {
         self.outside.mac
     }
 
-    /// How many connections it knows.
+    /// Returns how many connections it knows.
     #[must_use]
     pub fn mappings(&self) -> usize {
         self.table.len()
@@ -585,8 +585,8 @@ mod tests {
         assert_eq!(world[device].tcp(client).recv_slice(&mut heard).unwrap(), 5);
     }
 
-    /// On the inside it answers for addresses that it has not heard there, but not if a host asks whether
-    /// an address is in use; on the outside it answers for its own address only.
+    /// On the inside it answers for addresses that it has not heard there, but not if a host asks
+    /// whether an address is in use; on the outside it answers for its own address only.
     #[test]
     fn it_answers_for_the_hosts_that_it_stands_for() {
         let mac = EthernetAddress([2, 0, 0, 0, 0, 9]);

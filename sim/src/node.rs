@@ -77,12 +77,12 @@ pub(super) enum Report {
 }
 
 impl Turn<'_> {
-    /// Notes something in the trace.
+    /// Writes something in the trace.
     pub fn note(&mut self, happening: Happening) {
         self.reports.push(Report::Happened(happening));
     }
 
-    /// Notes in the trace that a received frame went no further, and why.
+    /// Writes into the trace that a received frame went no further, and why.
     pub fn refuse(&mut self, frame: FrameId, why: &'static str) {
         self.reports
             .push(Report::Refused(frame, Lost::Refused(why)));

@@ -107,13 +107,13 @@ impl Peer {
     /// The window that it offers at first.
     const WINDOW: u16 = 4096;
 
-    /// A peer on an Ethernet. It accepts connections at any port.
+    /// Makes a peer on an Ethernet. It accepts connections at any port.
     #[must_use]
     pub fn ethernet(address: IpAddress) -> Self {
         Self::new(Medium::Ethernet, address)
     }
 
-    /// A peer on a link that carries bare IP packets.
+    /// Makes a peer on a link that carries bare IP packets.
     #[must_use]
     pub fn ip(address: IpAddress) -> Self {
         Self::new(Medium::Ip, address)
@@ -137,13 +137,13 @@ impl Peer {
         }
     }
 
-    /// Its hardware address.
+    /// Returns its hardware address.
     #[must_use]
     pub const fn mac(&self) -> EthernetAddress {
         self.mac
     }
 
-    /// Tells it the hardware address of a neighbour, which it learns otherwise from what that
+    /// Shows it the hardware address of a neighbour, which it learns otherwise from what that
     /// sends. It sends no question.
     pub fn meet(&mut self, address: IpAddress, mac: EthernetAddress) {
         self.neighbors.retain(|(of, _)| *of != address);
@@ -179,7 +179,7 @@ impl Peer {
 
 /// Being told what to do.
 impl Peer {
-    /// All connections, and those to come, are taken in that manner.
+    /// Sets the manner in which all connections, and those to come, are taken.
     pub fn behave(&mut self, manner: Manner) {
         self.manner = manner;
         for connection in &mut self.connections {
@@ -213,7 +213,7 @@ impl Peer {
         self.send(index, &segment)
     }
 
-    /// Has said all it had to say: sends FIN, and goes on receiving.
+    /// Closes its half: sends FIN, and goes on receiving.
     ///
     /// # Errors
     ///
@@ -257,7 +257,7 @@ impl Peer {
         self.send_blind(index, age.wrapping_neg())
     }
 
-    /// The next segment of a connection in good order: an acknowledgement.
+    /// Returns the next segment of a connection in good order: an acknowledgement.
     ///
     /// # Errors
     ///
@@ -310,7 +310,7 @@ impl Peer {
         self.leaving.push(frame);
     }
 
-    /// The frame that carries `segment` from here.
+    /// Returns the frame that carries `segment` from here.
     #[must_use]
     pub fn frame(&self, segment: &Segment) -> Vec<u8> {
         let macs = (self.medium == Medium::Ethernet).then(|| {

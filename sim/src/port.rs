@@ -53,7 +53,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// A port that has plenty of room.
+    /// Makes a port that has plenty of room.
     #[must_use]
     pub fn new(medium: Medium) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Port {
         }
     }
 
-    /// Has the device compute or check some checksums itself. The wire is then trusted with them:
+    /// Makes the device compute or check some checksums itself. The wire is then trusted with them:
     /// what such a device sends is made right, and what it receives wrong is dropped, only if you
     /// say so in a node of your own.
     #[must_use]
@@ -85,7 +85,7 @@ impl Port {
         self
     }
 
-    /// Ethernet or IP.
+    /// Returns the medium: Ethernet or IP.
     #[must_use]
     pub const fn medium(&self) -> Medium {
         self.medium
@@ -97,7 +97,7 @@ impl Port {
         self.room
     }
 
-    /// The next frame that has arrived.
+    /// Returns the next frame that has arrived.
     pub fn receive_frame(&mut self) -> Option<Frame> {
         if self.room == Room::None {
             return None;

@@ -19,7 +19,7 @@ impl Ratio {
     /// Always.
     pub const ALWAYS: Self = Self { part: 1, whole: 1 };
 
-    /// `part` of `whole`.
+    /// Makes a ratio: `part` of `whole`.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Ratio {
         }
     }
 
-    /// So many in a hundred.
+    /// Makes a ratio of so many in a hundred.
     ///
     /// # Errors
     ///
@@ -41,13 +41,13 @@ impl Ratio {
         Self::new(part, 100)
     }
 
-    /// The numerator.
+    /// Returns the numerator.
     #[must_use]
     pub const fn part(self) -> u32 {
         self.part
     }
 
-    /// The denominator.
+    /// Returns the denominator.
     #[must_use]
     pub const fn whole(self) -> u32 {
         self.whole

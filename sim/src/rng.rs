@@ -20,7 +20,7 @@ const SPREAD: u128 = 0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645;
 pub struct Rng(Pcg64);
 
 impl Rng {
-    /// All that is drawn follows from `seed`.
+    /// Makes a source whose numbers all follow from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = u128::from(seed).wrapping_mul(SPREAD);
@@ -31,31 +31,31 @@ impl Rng {
         rng
     }
 
-    /// Another source, which goes its own way.
+    /// Returns another source, which goes its own way.
     #[must_use]
     pub fn fork(&mut self) -> Self {
         Self::new(self.next_u64())
     }
 
-    /// Any number.
+    /// Returns any number.
     pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// A number below `end`; 0 if that is 0. The bias is at most `end / 2^64`.
+    /// Returns a number below `end`; 0 if that is 0. The bias is at most `end / 2^64`.
     pub fn below(&mut self, end: u64) -> u64 {
         let product = u128::from(self.next_u64()).wrapping_mul(u128::from(end));
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// A number from `range`; its start if it is empty.
+    /// Returns a number from `range`; its start if it is empty.
     pub fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (start, end) = range.into_inner();
         let width = end.saturating_sub(start).saturating_add(1);
         start.saturating_add(self.below(width))
     }
 
-    /// A duration from `range`, in whole microseconds; its start if it is empty.
+    /// Returns a duration from `range`, in whole microseconds; its start if it is empty.
     pub fn duration(&mut self, range: RangeInclusive<Duration>) -> Duration {
         let micros = |duration: &Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.within(micros(range.start())..=micros(range.end())))
@@ -66,7 +66,7 @@ impl Rng {
         ratio != Ratio::NEVER && self.below(u64::from(ratio.whole())) < u64::from(ratio.part())
     }
 
-    /// One of `choices`, each as likely; `None` if there are none.
+    /// Returns one of `choices`, each as likely; `None` if there are none.
     pub fn pick<'c, T>(&mut self, choices: &'c [T]) -> Option<&'c T> {
         let index = self.below(u64::try_from(choices.len()).unwrap_or(u64::MAX));
         choices.get(usize::try_from(index).ok()?)

@@ -115,14 +115,15 @@ impl Life {
 }
 
 impl Script {
-    /// A socket that connects to `server`, at once.
+    /// Makes a socket that connects to `server`, at once.
     #[must_use]
     pub fn client(server: IpEndpoint) -> Self {
         Self::one(Opens::To(server))
     }
 
-    /// A socket that listens at `port`, and listens again when a connection has ended. A handshake
-    /// that is not over in half a minute has ended too: smoltcp alone would wait for ever.
+    /// Makes a socket that listens at `port`, and listens again when a connection has ended. A
+    /// handshake that is not over in half a minute has ended too: smoltcp alone would wait for
+    /// ever.
     #[must_use]
     pub fn server(port: u16) -> Self {
         Self::one(Opens::At(port))
@@ -149,22 +150,22 @@ impl Script {
         }
     }
 
-    /// After a loss of power it connects from the same ports again, as a device does that draws none at
-    /// random.
+    /// Makes it connect after a loss of power from the same ports again, as a device does that
+    /// draws none at random.
     #[must_use]
     pub const fn same_ports(mut self) -> Self {
         self.forgets_ports = true;
         self
     }
 
-    /// The sockets of another script besides.
+    /// Adds the sockets of another script.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.roles.extend(other.roles);
         self
     }
 
-    /// So many of each.
+    /// Sets how many of each.
     #[must_use]
     pub fn sockets(mut self, count: usize) -> Self {
         let roles = self.roles.clone();
@@ -180,13 +181,13 @@ impl Script {
         self
     }
 
-    /// Their connections are kept alive.
+    /// Keeps their connections alive.
     #[must_use]
     pub fn keep_alive(self, config: Config) -> Self {
         self.each(|role| role.keep_alive = Some(config))
     }
 
-    /// Buffers of so many octets, up to a GiB each, which is smoltcp's limit; 1024 otherwise.
+    /// Sets buffers of so many octets, up to a GiB each, which is smoltcp's limit; 1024 otherwise.
     #[must_use]
     pub fn buffers(self, rx: usize, tx: usize) -> Self {
         self.each(|role| (role.rx, role.tx) = (rx, tx))
@@ -198,13 +199,13 @@ impl Script {
         self.each(|role| role.has_timestamps = true)
     }
 
-    /// Connects, or listens, only then.
+    /// Sets when it connects or listens.
     #[must_use]
     pub fn open_at(self, after: Duration) -> Self {
         self.each(|role| role.opens_at = after)
     }
 
-    /// Connects again, so long after a connection has ended.
+    /// Makes it connect again, so long after a connection has ended.
     #[must_use]
     pub fn reconnect(self, after: Duration) -> Self {
         self.each(|role| role.reopens_after = Some(after))
@@ -255,7 +256,7 @@ impl Script {
         self.each(|role| role.reads = false)
     }
 
-    /// The handles of its sockets, in the order in which they were named, once the host is on.
+    /// Returns the handles of its sockets, in the order in which they were named, once the host is on.
     #[must_use]
     pub fn handles(&self) -> Vec<SocketHandle> {
         let roles = self.roles.iter();

@@ -40,7 +40,7 @@ impl Switch {
     /// How long it remembers an address that is not heard: 300 s, as IEEE 802.1D recommends.
     pub const AGEING: Duration = Duration::from_secs(300);
 
-    /// A switch that knows no address.
+    /// Makes a switch that knows no address.
     #[must_use]
     pub const fn new() -> Self {
         Self {

@@ -12,7 +12,7 @@ use super::{FrameId, Trace};
 use crate::Instant;
 
 impl Trace {
-    /// The trace as text, under a legend that says what the columns are.
+    /// Returns the trace as text, under a legend that says what the columns are.
     ///
     /// ```
     /// # use tcp_keepalive_sim::World;
@@ -39,13 +39,13 @@ pub struct Text<'t> {
 }
 
 impl Text<'_> {
-    /// One line for what happens again and again, as in a chart.
+    /// Shows one line for what happens again and again, as in a chart.
     pub const fn folded(mut self) -> Self {
         self.is_folded = true;
         self
     }
 
-    /// Only the last so many lines. What they mean still follows from all that was before.
+    /// Shows only the last so many lines. What they mean still follows from all that was before.
     pub const fn last(mut self, lines: usize) -> Self {
         self.last = lines;
         self

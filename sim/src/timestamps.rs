@@ -8,7 +8,7 @@ thread_local! {
     static SHOWN: Cell<u32> = const { Cell::new(0) };
 }
 
-/// For `tcp::Socket::set_tsval_generator`, which takes a plain function: milliseconds, by the
+/// Returns milliseconds for `tcp::Socket::set_tsval_generator`, which takes a plain function, by the
 /// clock of the node whose turn it is.
 #[must_use]
 pub fn timestamp_clock() -> u32 {

@@ -41,7 +41,7 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// When.
+    /// Returns when it happened.
     #[must_use]
     pub const fn at(&self) -> Instant {
         match self {
@@ -223,13 +223,13 @@ pub enum Happening {
 }
 
 impl Trace {
-    /// All that happened, in order. A frame's place is that of its sending.
+    /// Returns all that happened, in order. A frame's place is that of its sending.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// All frames that were sent, in order.
+    /// Returns all frames that were sent, in order.
     #[must_use]
     pub fn frames(&self) -> impl DoubleEndedIterator<Item = &Sent> {
         self.entries.iter().filter_map(|entry| match entry {
@@ -238,7 +238,7 @@ impl Trace {
         })
     }
 
-    /// All else that happened, in order.
+    /// Returns all else that happened, in order.
     #[must_use]
     pub fn notes(&self) -> impl DoubleEndedIterator<Item = &Note> {
         self.entries.iter().filter_map(|entry| match entry {
@@ -247,7 +247,7 @@ impl Trace {
         })
     }
 
-    /// A frame by its number.
+    /// Returns a frame by its number.
     #[must_use]
     pub fn frame(&self, id: FrameId) -> Option<&Sent> {
         match self.entries.get(self.index(id)?)? {
@@ -256,7 +256,7 @@ impl Trace {
         }
     }
 
-    /// How many entries came before the first that there still is.
+    /// Returns how many entries came before the first that there still is.
     #[must_use]
     pub const fn forgotten(&self) -> usize {
         self.forgotten
@@ -267,19 +267,19 @@ impl Trace {
         id.0.checked_sub(self.forgotten)
     }
 
-    /// The names of the nodes, in the order of their numbers.
+    /// Returns the names of the nodes, in the order of their numbers.
     #[must_use]
     pub fn node_names(&self) -> &[&'static str] {
         &self.nodes
     }
 
-    /// The name of a node; empty if it is not of this world.
+    /// Returns the name of a node; empty if it is not of this world.
     #[must_use]
     pub fn name(&self, node: NodeId) -> &'static str {
         self.nodes.get(node.0).copied().unwrap_or_default()
     }
 
-    /// The nodes at the ends of a link.
+    /// Returns the nodes at the ends of a link.
     #[must_use]
     pub fn ends(&self, link: LinkId) -> Option<[NodeId; 2]> {
         let (ends, _) = self.links.get(link.0)?;

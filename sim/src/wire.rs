@@ -25,7 +25,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The segment, if it is one.
+    /// Returns the segment, if it is one.
     #[must_use]
     pub const fn tcp(&self) -> Option<&Segment> {
         match self {
@@ -39,7 +39,7 @@ impl Kind {
         matches!(self, Self::NeighborQuery(_) | Self::NeighborReply)
     }
 
-    /// It asks for a neighbour's address.
+    /// Returns whether it asks for a neighbour's address.
     #[must_use]
     pub const fn is_neighbor_query(&self) -> bool {
         matches!(self, Self::NeighborQuery(_))
@@ -101,7 +101,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The sequence number after this segment.
+    /// Returns the sequence number after this segment.
     #[must_use]
     pub fn end(&self) -> u32 {
         let len = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
@@ -111,7 +111,7 @@ impl Segment {
             .wrapping_add(u32::from(self.fin))
     }
 
-    /// The RST of a host that knows of no such connection (RFC 9293 3.10.7.1); `None` if it is
+    /// Returns the RST of a host that knows of no such connection (RFC 9293 3.10.7.1); `None` if it is
     /// an RST itself, which is never answered.
     #[must_use]
     pub fn refusal(&self) -> Option<Self> {
@@ -142,7 +142,7 @@ impl Segment {
         })
     }
 
-    /// Nothing but an acknowledgement.
+    /// Returns whether it is nothing but an acknowledgement.
     #[must_use]
     pub fn is_pure_ack(&self) -> bool {
         self.ack.is_some() && self.payload.is_empty() && !self.syn && !self.fin && !self.rst
@@ -177,7 +177,7 @@ impl fmt::Debug for Segment {
     }
 }
 
-/// What `frame` is. Checksums are reported, not required.
+/// Returns what `frame` is. Checksums are reported, not required.
 #[must_use]
 pub fn parse(medium: Medium, frame: &[u8]) -> Kind {
     parse_link(medium, frame).unwrap_or(Kind::Other)
@@ -303,9 +303,9 @@ pub struct Macs {
 }
 
 impl Segment {
-    /// The frame that carries the segment: an Ethernet frame between `macs`, or, without them, a
-    /// bare packet. A segment whose addresses are of different versions has no frame: it is empty.
-    /// Of a payload that no packet could carry, the beginning is sent.
+    /// Returns the frame that carries the segment: an Ethernet frame between `macs`, or, without
+    /// them, a bare packet. A segment whose addresses are of different versions has no frame: it is
+    /// empty. Of a payload that no packet could carry, the beginning is sent.
     #[must_use]
     pub fn emit(&self, macs: Option<Macs>) -> Vec<u8> {
         // What 16 bits can say, without the longest headers.
@@ -353,7 +353,7 @@ fn spoil(bytes: &mut [u8], at: usize) {
     }
 }
 
-/// "I have that address": the answer of `src`, whose it is, to `dst`, by ARP or NDISC.
+/// Returns "I have that address": the answer of `src`, whose it is, to `dst`, by ARP or NDISC.
 #[must_use]
 pub fn neighbor_reply(src: IpAddress, dst: IpAddress, macs: Macs) -> Vec<u8> {
     let carrier = Carrier {
@@ -389,8 +389,8 @@ pub fn neighbor_reply(src: IpAddress, dst: IpAddress, macs: Macs) -> Vec<u8> {
     }
 }
 
-/// A frame by which `address` tells all its neighbours, unasked, that it is at `src`: gratuitous ARP, or
-/// an unsolicited advertisement (RFC 4861 7.2.6).
+/// Returns a frame by which `address` tells all its neighbours, unasked, that it is at `src`:
+/// gratuitous ARP, or an unsolicited advertisement (RFC 4861 7.2.6).
 #[must_use]
 pub fn announcement(address: IpAddress, src: EthernetAddress) -> Vec<u8> {
     let all_nodes = Ipv6Address::new(0xff02, 0, 0, 0, 0, 0, 0, 1);

@@ -82,7 +82,8 @@ pub struct Verdict {
 pub enum Cause {
     /// [`Config::count`](crate::Config::count) attempts failed on a quiet connection (K5).
     KeepAlive,
-    /// Something was outstanding and unanswered for [`Config::user_timeout`](crate::Config::user_timeout) (K11).
+    /// Something was outstanding and unanswered for
+    /// [`Config::user_timeout`](crate::Config::user_timeout) (K11).
     UserTimeout,
 }
 

@@ -710,8 +710,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
         };
         let was_known = seen.flow.is_known();
         let mut asks = seen.flow.handle_sent(segment);
-        // The stack's keep-alive: see `needs_numbers`. Until it could leave, the numbers may have become
-        // known otherwise, and the stack may have an octet to send.
+        // The stack's keep-alive: see `needs_numbers`. Until it could leave, the numbers may have
+        // become known otherwise, and the stack may have an octet to send.
         let may_be_told = segment.len == 1 && !(asks && (was_known || seen.flow.is_unsent()));
         if may_be_told && seen.flow.take_numbers_asked() {
             seen.flow.handle_quiet();

@@ -587,8 +587,8 @@ fn a_connection_that_was_reset_has_no_deadline() {
     assert_eq!(link.poll_timeout(), None);
 }
 
-/// An octet of data, or a probe of a closed window, is no keep-alive that tells numbers: it leaves as it
-/// is, and is outstanding.
+/// An octet of data, or a probe of a closed window, is no keep-alive that tells numbers: it leaves
+/// as it is, and is outstanding.
 #[test]
 fn an_octet_of_the_stacks_is_not_replaced() {
     let at = |secs: u64| Instant::from_millis(secs * 1000);
@@ -694,8 +694,8 @@ fn an_end_is_reported_with_the_keep_alive_off() {
     assert_eq!(link.poll_event(), None);
 }
 
-/// What a segment touches is the beginning of a connection: what frames have shown, and less than all of
-/// the machine.
+/// What a segment touches is the beginning of a connection: what frames have shown, and less than
+/// all of the machine.
 #[test]
 fn a_segment_touches_the_beginning_of_a_connection() {
     let touched = Link::<1, 1>::BYTES_TOUCHED_BY_SEGMENT;

@@ -40,11 +40,11 @@
 //!
 //! # How it works
 //!
-//! During a poll the set wraps the device and shows a [`Link`] every frame. It copies, delays and changes
-//! nothing. When the device has no more frames, the wrapper sends what is due: whole frames, to the
-//! address that smoltcp used last. After a verdict it sends one RST to the peer, and hands another one,
-//! as if from the peer, to smoltcp. So the socket is closed when [`poll`](KeepAliveSet::poll) returns,
-//! and you can reuse it at once.
+//! During a poll the set wraps the device and shows a [`Link`] every frame. It copies, delays and
+//! changes nothing. When the device has no more frames, the wrapper sends what is due: whole
+//! frames, to the address that smoltcp used last. After a verdict it sends one RST to the peer, and
+//! hands another one, as if from the peer, to smoltcp. So the socket is closed when
+//! [`poll`](KeepAliveSet::poll) returns, and you can reuse it at once.
 //!
 //! # Caveats
 //!
@@ -239,7 +239,7 @@ impl<const N: usize> KeepAliveSet<N> {
         Device::new(self, device, Step::Receive)
     }
 
-    /// When to call [`poll`](Self::poll) next, if no frame arrives before: the earlier of what
+    /// Returns when to call [`poll`](Self::poll) next, if no frame arrives before: the earlier of what
     /// the interface and what keep-alive wants. Call it where `Interface::poll_at` would be
     /// called. A moment that is not after `now` means at once.
     ///
@@ -269,7 +269,7 @@ impl<const N: usize> KeepAliveSet<N> {
         }
     }
 
-    /// How long to wait before calling [`poll`](Self::poll) next, if no frame arrives before:
+    /// Returns how long to wait before calling [`poll`](Self::poll) next, if no frame arrives before:
     /// [`poll_at`](Self::poll_at) relative to `now`.
     #[must_use = "it says when to poll next"]
     pub fn poll_delay(
@@ -283,7 +283,7 @@ impl<const N: usize> KeepAliveSet<N> {
         Some(time::Duration::from_micros(micros))
     }
 
-    /// What there is to report, for each handle oldest first. Call it after
+    /// Returns the next event, for each handle oldest first. Call it after
     /// [`poll`](Self::poll) until it is `None`; what is not read before the handle's next
     /// connection is lost.
     ///

@@ -564,7 +564,8 @@ impl World {
             ..
         } = self.ledger.options;
         let limit = match user_timeout {
-            // What asks when it strikes has an interval, and so has one more question after a late poll.
+            // What asks when it strikes has an interval, and so has one more question after a late
+            // poll.
             Some(timeout) => self.top + timeout + 2 * interval,
             None => self.top + 3 * self.ledger.options.detection(),
         };

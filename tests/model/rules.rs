@@ -449,8 +449,8 @@ impl Model {
         }
     }
 
-    /// K11: the peer owes an answer from now on, unless it does already. Whether its clock runs, and has
-    /// not struck yet.
+    /// K11: the peer owes an answer from now on, unless it does already. Whether its clock runs,
+    /// and has not struck yet.
     fn owes(&mut self, now: u64) -> bool {
         if self.config.user_timeout().is_none() {
             return false;

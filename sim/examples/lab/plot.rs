@@ -29,8 +29,9 @@ struct Band {
 }
 
 /// A dot for each quiet connection: how long after the peer's death the verdict fell, in parts of
-/// `idle + count * interval`, over the loss of the network at that time. A line over each band of losses
-/// shows the median, another one the longest; below it stands how many verdicts the band has.
+/// `idle + count * interval`, over the loss of the network at that time. A line over each band of
+/// losses shows the median, another one the longest; below it stands how many verdicts the band
+/// has.
 pub(crate) fn delay_against_loss(mut file: File, delays: &[Delay]) -> io::Result<()> {
     let mut picture = String::new();
     draw(&mut picture, delays).map_err(io::Error::other)?;

@@ -19,7 +19,7 @@ const ROWS: usize = 120;
 const MOST_ROWS: usize = 5_000;
 
 impl Trace {
-    /// The trace as a sequence chart.
+    /// Returns the trace as a sequence chart.
     ///
     /// ```
     /// # use tcp_keepalive_sim::World;

@@ -49,7 +49,7 @@ const SHORTEST_UP: Duration = Duration::from_millis(1);
 const MOST_CHANGES: u32 = 100_000;
 
 impl Loss {
-    /// Each frame by itself, with the same chance.
+    /// Loses each frame by itself, with the same chance.
     #[must_use]
     pub const fn random(ratio: Ratio) -> Self {
         Self::Random {
@@ -58,7 +58,7 @@ impl Loss {
         }
     }
 
-    /// The same, but never more than `longest_run` in a row.
+    /// Does the same, but never loses more than `longest_run` in a row.
     ///
     /// If neither direction of a link loses more than `r` frames in a row, and nothing but probes
     /// and answers passes, then of `r * r + 2 * r + 1` probes at least one is answered.
@@ -70,14 +70,14 @@ impl Loss {
         }
     }
 
-    /// In bursts of `1 / ends` frames on average.
+    /// Loses frames in bursts of `1 / ends` frames on average.
     #[must_use]
     pub const fn bursts(begins: Ratio, ends: Ratio) -> Self {
         Self::Bursts { begins, ends }
     }
 
-    /// In outages whose length is drawn from `down`, between which the time drawn from `up`
-    /// passes. It begins with a time that is up.
+    /// Loses frames in outages whose length is drawn from `down`, between which the time drawn from
+    /// `up` passes. It begins with a time that is up.
     ///
     /// # Errors
     ///

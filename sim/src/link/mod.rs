@@ -49,27 +49,28 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Everything arrives, in order, once, undamaged, and at the moment it is sent.
+    /// Makes ideal conditions: everything arrives, in order, once, undamaged, and at the moment it
+    /// is sent.
     #[must_use]
     pub fn ideal() -> Self {
         Self::default()
     }
 
-    /// Frames take so long.
+    /// Sets the latency.
     #[must_use]
     pub const fn latency(mut self, latency: Duration) -> Self {
         self.delay.latency = latency;
         self
     }
 
-    /// Frames take up to so much longer than the latency, and still arrive in order.
+    /// Lets frames take up to so much longer than the latency, and still arrive in order.
     #[must_use]
     pub const fn jitter(mut self, jitter: Duration) -> Self {
         self.delay.jitter = jitter;
         self
     }
 
-    /// A frame in so many is delayed by `by`, and overtaken by those sent meanwhile.
+    /// Delays a frame in so many by `by`, and overtaken by those sent meanwhile.
     #[must_use]
     pub const fn reordering(mut self, ratio: Ratio, by: Duration) -> Self {
         self.delay.reordering = ratio;
@@ -77,14 +78,14 @@ impl Conditions {
         self
     }
 
-    /// Frames get lost like that.
+    /// Sets how frames get lost.
     #[must_use]
     pub fn loss(mut self, loss: Loss) -> Self {
         self.loss = loss;
         self
     }
 
-    /// A packet in so many arrives with a bit the other way. ARP and the header of an Ethernet
+    /// Flips a bit of a packet in so many. ARP and the header of an Ethernet
     /// frame are spared: each hop guards them with a check sequence.
     #[must_use]
     pub const fn corruption(mut self, ratio: Ratio) -> Self {
@@ -92,14 +93,14 @@ impl Conditions {
         self
     }
 
-    /// A frame in so many arrives twice.
+    /// Doubles a frame in so many.
     #[must_use]
     pub const fn duplication(mut self, ratio: Ratio) -> Self {
         self.duplication = ratio;
         self
     }
 
-    /// So much passes and no more.
+    /// Limits the rate.
     #[must_use]
     pub const fn rate(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);

@@ -15,7 +15,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many bits per second; frames wait while up to `queue` octets do, and are lost beyond.
+    /// Makes a rate of so many bits per second; frames wait while up to `queue` octets do, and are
+    /// lost beyond.
     ///
     /// # Errors
     ///

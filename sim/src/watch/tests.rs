@@ -672,8 +672,8 @@ fn clock_set_back() {
     assert_eq!(stage.look(&said), Ok(1));
 }
 
-/// A clock that is set back, to before the peer was heard, while the first probe is unanswered: the peer
-/// was not heard for that, and the probe fails after an interval.
+/// A clock that is set back, to before the peer was heard, while the first probe is unanswered: the
+/// peer was not heard for that, and the probe fails after an interval.
 #[test]
 fn clock_set_back_answers_no_probe() {
     for is_answered in [false, true] {

@@ -8,7 +8,7 @@ use super::super::wire::{self, Kind};
 use super::{Due, World};
 
 impl World {
-    /// Nothing that is sent from now on passes the link. What is on its way arrives; what is
+    /// Cuts the link: nothing that is sent from now on passes it. What is on its way arrives; what is
     /// [held](Self::hold) stays so, and is lost if it is let go before the [repair](Self::repair).
     ///
     /// Partitions do not nest: one repair ends them all.
@@ -24,7 +24,7 @@ impl World {
         Ok(())
     }
 
-    /// Nothing passes in the direction away from `from`; everything does in the other.
+    /// Cuts the direction away from `from`; everything passes in the other.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl World {
         Ok(())
     }
 
-    /// The cable is out: nothing passes either way, and what is on its way, or
+    /// Pulls the cable: nothing passes either way, and what is on its way, or
     /// [held](Self::hold), is lost.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl World {
         Ok(())
     }
 
-    /// Frames sent from now on wait on the link, in both directions, until
+    /// Makes frames that are sent from now on wait on the link, in both directions, until
     /// [`release`](Self::release). Those that a partition or a pulled cable would lose are lost.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl World {
         Ok(())
     }
 
-    /// Frames sent from now on in the direction away from `from` wait until
+    /// Makes frames that are sent from now on in the direction away from `from` wait until
     /// [`release`](Self::release); those of the other direction pass.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl World {
         Ok(())
     }
 
-    /// Lets go what is held, in both directions and in order, as if it were sent now. A partition
+    /// Releases what is held, in both directions and in order, as if it were sent now. A partition
     /// or a pulled cable it leaves as it is.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ impl fmt::Debug for World {
 
 /// Building.
 impl World {
-    /// An empty world. Its clock starts at 1000 s.
+    /// Makes an empty world. Its clock starts at 1000 s.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -191,14 +191,14 @@ impl World {
 
 /// Looking at nodes.
 impl World {
-    /// A node; `None` if this world has no node of that number and type.
+    /// Returns a node; `None` if this world has no node of that number and type.
     #[must_use]
     pub fn get<N: Node>(&self, id: Id<N>) -> Option<&N> {
         let node: &dyn Any = &*self.slots.get(id.node.0)?.node;
         node.downcast_ref()
     }
 
-    /// A node, to be changed. What it wants next is asked of it again.
+    /// Returns a node, mutable. What it wants next is asked of it again.
     pub fn get_mut<N: Node>(&mut self, id: Id<N>) -> Option<&mut N> {
         let slot = self.slots.get_mut(id.node.0)?;
         slot.is_touched = true;
@@ -206,7 +206,7 @@ impl World {
         node.downcast_mut()
     }
 
-    /// How many turns a node has had.
+    /// Returns how many turns a node has had.
     ///
     /// # Errors
     ///
@@ -215,15 +215,15 @@ impl World {
         Ok(self.slot(node.into())?.turns)
     }
 
-    /// How many probes were held against what their receiver holds for right. Those to a receiver
-    /// that keeps no account, or is not there, are not among them.
+    /// Returns how many probes were held against what their receiver holds for right. Those to a
+    /// receiver that keeps no account, or is not there, are not among them.
     #[must_use]
     pub const fn probes_checked(&self) -> u64 {
         self.probes_checked
     }
 
-    /// The most turns in a row, at one instant, in which a node moved no frame and yet asked for
-    /// another at once.
+    /// Returns the most turns in a row, at one instant, in which a node moved no frame and yet
+    /// asked for another at once.
     ///
     /// # Errors
     ///

@@ -23,7 +23,7 @@ pub enum Memory {
 }
 
 impl World {
-    /// The node is switched off, or falls over: it has no turns, and what reaches it is lost.
+    /// Switches the node off, or lets it fall over: it has no turns, and what reaches it is lost.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl World {
         Ok(())
     }
 
-    /// The node is switched on, after having been switched off if it was not yet.
+    /// Switches the node on, after having been switched off if it was not yet.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl World {
         Ok(())
     }
 
-    /// The node has no turns for so long. What reaches it waits in its device, up to the
+    /// Puts the node to sleep for so long. What reaches it waits in its device, up to the
     /// [ring](Port::with_ring)'s length.
     ///
     /// # Errors
@@ -98,9 +98,8 @@ impl World {
         self.turn(id)
     }
 
-    /// All devices of the node have that much room from now on, and so will those that links to
-    /// come make. The node is not told: a device that
-    /// has an interrupt for that [wakes](Self::wake) it.
+    /// Sets the room of all devices of the node, of those that later links make too. The node is not
+    /// told: a device that has an interrupt for that [wakes](Self::wake) it.
     ///
     /// # Errors
     ///
@@ -116,7 +115,7 @@ impl World {
         Ok(())
     }
 
-    /// The node looks no more often than that: its loop has other things to do.
+    /// Limits how often the node looks: its loop has other things to do.
     ///
     /// # Errors
     ///
@@ -126,7 +125,7 @@ impl World {
         Ok(())
     }
 
-    /// The node's clock.
+    /// Returns the node's clock.
     ///
     /// # Errors
     ///
@@ -135,7 +134,7 @@ impl World {
         Ok(self.slot(node.into())?.clock)
     }
 
-    /// The node's clock is set forward.
+    /// Sets the node's clock forward.
     ///
     /// # Errors
     ///
@@ -145,7 +144,7 @@ impl World {
         self.set_clock(node.into(), what, |clock, now| clock.jump(now, by))
     }
 
-    /// The node's clock is set back, to zero at most.
+    /// Sets the node's clock back, to zero at most.
     ///
     /// # Errors
     ///
@@ -159,7 +158,7 @@ impl World {
         self.set_clock(node.into(), what, |clock, now| clock.step_back(now, by))
     }
 
-    /// The node's clock runs fast by so many microseconds per second, or, if that is negative,
+    /// Makes the node's clock run fast by so many microseconds per second, or, if that is negative,
     /// slow.
     ///
     /// # Errors
@@ -170,7 +169,7 @@ impl World {
         self.set_clock(node.into(), what, |clock, now| clock.drift(now, ppm))
     }
 
-    /// The node's clock shows multiples of `tick` only.
+    /// Makes the node's clock show multiples of `tick` only.
     ///
     /// # Errors
     ///
@@ -194,8 +193,8 @@ impl World {
         Ok(())
     }
 
-    /// One reading of the node's clock is too high by so much: it has a turn at that time, and at once
-    /// another one at the right time. No effect on a node that is switched off or sleeps.
+    /// Makes one reading of the node's clock too high by so much: it has a turn at that time, and
+    /// at once another one at the right time. No effect on a node that is switched off or sleeps.
     ///
     /// # Errors
     ///
@@ -214,7 +213,7 @@ impl World {
         self.turn(id)
     }
 
-    /// The host has another hardware address from now on, which no other host has: see
+    /// Changes the host's hardware address to one that no other host has: see
     /// [`Host::change_hardware_addr`].
     ///
     /// # Errors
@@ -247,7 +246,7 @@ impl World {
         Ok(())
     }
 
-    /// From now on all that reaches the host is for another station, or no longer: see
+    /// Sets whether all that reaches the host is for another station: see
     /// [`Host::hears_others`].
     ///
     /// # Errors

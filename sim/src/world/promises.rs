@@ -24,7 +24,8 @@ struct Connection {
 
 /// What is promised, besides what [always](Invariant) holds.
 impl World {
-    /// From now on, a host that gives up a peer of `host` is wrong: the network is good enough.
+    /// Promises that a host which gives up a peer of `host` is wrong from now on: the network is
+    /// good enough.
     ///
     /// # Errors
     ///
@@ -37,14 +38,14 @@ impl World {
         Ok(())
     }
 
-    /// From now on, a host that gives up a peer of `host` may be right.
+    /// Revokes that: from now on, a host that gives up a peer of `host` may be right.
     pub fn revoke_alive(&mut self, host: Id<Host>) {
         self.alive.retain(|node| *node != host.node);
     }
 
-    /// The peer of the connection that `handle` has is dead, or as good as: the connection has to
-    /// have ended by `by`, or another one begun. A socket without a connection keeps the promise,
-    /// and so does a host that is off or asleep at that moment: it gives no peer up.
+    /// Promises that the peer of the connection of `handle` is dead, or as good as: the connection
+    /// has to have ended by `by`, or another one begun. A socket without a connection keeps the
+    /// promise, and so does a host that is off or asleep at that moment: it gives no peer up.
     ///
     /// # Errors
     ///

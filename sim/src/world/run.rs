@@ -23,24 +23,24 @@ const PLANS_IN_A_ROW: u32 = 100_000;
 
 /// Running.
 impl World {
-    /// The world's time. Each node's own [clock](Self::clock) may show another.
+    /// Returns the world's time. Each node's own [clock](Self::clock) may show another.
     #[must_use]
     pub const fn now(&self) -> Instant {
         self.now
     }
 
-    /// The seed that all luck follows from.
+    /// Returns the seed that all luck follows from.
     #[must_use]
     pub const fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// A source of random numbers for the code that builds the world.
+    /// Returns a source of random numbers for the code that builds the world.
     pub const fn rng(&mut self) -> &mut Rng {
         &mut self.rng
     }
 
-    /// Everything that happened so far.
+    /// Returns everything that happened so far.
     #[must_use]
     pub const fn trace(&self) -> &Trace {
         &self.trace
