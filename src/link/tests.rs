@@ -7,6 +7,8 @@
     reason = "a test that computes wrongly fails"
 )]
 
+mod follow;
+
 use std::vec;
 use std::vec::Vec;
 

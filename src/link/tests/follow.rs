@@ -1,0 +1,255 @@
+//! What a link makes of a socket's state, after what the frames have shown.
+
+use core::time::Duration;
+
+use ::smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
+
+use super::super::connection::{CloseReason, Ending};
+use super::super::engine::{Id, Link, Socket};
+use super::super::frame::{MAX_FRAME_LEN, Medium, Tuple};
+use super::{SOFTWARE, V4, emit, repr, tuple};
+use crate::{Config, Instant, State};
+
+/// A link with one connection, and the moves of a test.
+struct Case {
+    link: Link<1, 4>,
+    id: Id,
+    ends: Tuple<4>,
+}
+
+const AT: Instant = Instant::from_millis(1000);
+
+impl Case {
+    fn new() -> Self {
+        let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 2).unwrap();
+        let mut link = Link::new();
+        link.set_capabilities(Medium::Ip, SOFTWARE);
+        let id = link.add(config).unwrap();
+        let ends = tuple(V4, [49152, 80]);
+        Self { link, id, ends }
+    }
+
+    fn opening() -> Self {
+        let mut case = Self::new();
+        case.sends(TcpControl::Syn, 76);
+        assert!(!case.follow(Socket::Opening(case.ends)));
+        case
+    }
+
+    fn open() -> Self {
+        let mut case = Self::new();
+        assert!(!case.follow(Socket::Open(case.ends)));
+        case.sends(TcpControl::None, 77);
+        assert!(case.knows_numbers());
+        case
+    }
+
+    /// The verdict has fallen, and no end has its RST.
+    fn given_up() -> Self {
+        let mut case = Self::open();
+        for secs in [11, 13, 15] {
+            case.link.handle_timeout(Instant::from_millis(secs * 1000));
+            if secs < 15 {
+                assert!(case.transmits(secs));
+            }
+        }
+        assert_eq!(case.link.state(case.id), Some(State::TimedOut));
+        case
+    }
+
+    fn transmits(&mut self, secs: u64) -> bool {
+        let at = Instant::from_millis(secs * 1000);
+        let mut out = [0; MAX_FRAME_LEN];
+        let is_there = self.link.poll_transmit(at, &mut out).is_some();
+        self.link.handle_transmitted(at);
+        is_there
+    }
+
+    fn receives(&mut self) -> bool {
+        self.link.poll_receive(&mut [0; MAX_FRAME_LEN]).is_some()
+    }
+
+    fn follow(&mut self, socket: Socket<4>) -> bool {
+        self.link.follow(AT, self.id, socket, 1024, false)
+    }
+
+    fn opens(&mut self) -> bool {
+        self.follow(Socket::Open(self.ends))
+    }
+
+    fn begins(&mut self) -> bool {
+        self.follow(Socket::Opening(self.ends))
+    }
+
+    /// Our stack sends a segment at such a number.
+    fn sends(&mut self, control: TcpControl, seq: i32) {
+        let tcp = TcpRepr {
+            control,
+            seq_number: TcpSeqNumber(seq),
+            ack_number: (control != TcpControl::Syn).then_some(TcpSeqNumber(500)),
+            ..repr(b"")
+        };
+        self.link.handle_sent(AT, &emit(V4, &tcp));
+    }
+
+    /// The peer sends a segment.
+    fn hears(&mut self, control: TcpControl, seq: i32) {
+        let tcp = TcpRepr {
+            src_port: 80,
+            dst_port: 49152,
+            control,
+            seq_number: TcpSeqNumber(seq),
+            ack_number: Some(TcpSeqNumber(77)),
+            ..repr(b"")
+        };
+        self.link.handle_received(AT, &emit([V4[1], V4[0]], &tcp));
+    }
+
+    /// Another socket of the stack's sends a SYN with the same ends.
+    fn another_begins(&mut self) {
+        self.sends(TcpControl::Syn, 9000);
+    }
+
+    fn knows_numbers(&mut self) -> bool {
+        let due = Instant::from_millis(3_600_000);
+        !self.link.needs_numbers(due, self.id)
+    }
+
+    fn state(&self) -> State {
+        self.link.state(self.id).unwrap()
+    }
+}
+
+/// A socket that has the connection of its place has the same one, unless a SYN with its ends was seen
+/// since: then it has another.
+#[test]
+fn a_socket_has_another_connection_only_after_a_syn() {
+    // Open, and open.
+    let mut case = Case::open();
+    case.another_begins();
+    case.opens();
+    assert_eq!(case.state(), State::Armed);
+    assert!(case.knows_numbers());
+    // Open as far as was seen, and the stack still waits for the handshake's end.
+    let mut case = Case::open();
+    case.begins();
+    assert_eq!(case.state(), State::Armed);
+    assert!(case.knows_numbers());
+    // Open, and the socket was opened anew.
+    let mut case = Case::open();
+    case.another_begins();
+    case.begins();
+    assert_eq!(case.state(), State::Disabled);
+    assert_eq!(case.link.close_reason(case.id), None);
+    // Being opened, and opened.
+    let mut case = Case::opening();
+    case.opens();
+    assert_eq!(case.state(), State::Armed);
+    assert!(case.link.last_heard(case.id).is_some());
+    // Another socket's handshake goes on while this one's does.
+    let mut case = Case::opening();
+    case.sends(TcpControl::None, 77);
+    case.another_begins();
+    case.begins();
+    case.opens();
+    assert_eq!(case.state(), State::Armed);
+    // The socket has closed it, and opens another one with the same ends.
+    let mut case = Case::open();
+    case.follow(Socket::Closed(Ending::Unknown));
+    assert_eq!(
+        case.link.close_reason(case.id),
+        Some(CloseReason::LocalAbort)
+    );
+    case.begins();
+    assert_eq!(case.link.close_reason(case.id), None);
+    assert_eq!(case.state(), State::Disabled);
+}
+
+/// A RST, the peer's or ours, that the stack did not mean or believe leaves the connection as it was.
+#[test]
+fn a_reset_that_did_not_count_changes_nothing() {
+    for is_ours in [true, false] {
+        let mut case = Case::open();
+        if is_ours {
+            case.sends(TcpControl::Rst, 77);
+        } else {
+            case.hears(TcpControl::Rst, 500);
+        }
+        assert_eq!(case.link.poll_timeout(), Some(Instant::ZERO));
+        assert!(!case.opens());
+        assert_eq!(case.state(), State::Armed);
+        assert!(case.knows_numbers(), "ours: {is_ours}");
+
+        // A socket that has other ends by then has another connection.
+        let other = tuple(V4, [49153, 80]);
+        assert!(!case.follow(Socket::Open(other)));
+        assert_eq!(case.link.tuple(case.id), Some(other));
+        assert!(!case.knows_numbers());
+    }
+}
+
+/// After a verdict the socket is aborted only if it did not take its RST; and another connection takes
+/// the place no sooner than the peer has its RST.
+#[test]
+fn a_verdict_closes_both_ends_before_the_place_is_reused() {
+    let other = tuple(V4, [49153, 80]);
+    // Neither end has its RST.
+    let mut case = Case::given_up();
+    assert!(!case.opens());
+    assert!(!case.follow(Socket::Open(other)));
+    assert_eq!(case.state(), State::TimedOut);
+    // The stack has its RST, and did not take it; the peer's still waits.
+    assert!(case.receives());
+    assert!(case.opens());
+    assert!(!case.follow(Socket::Open(other)));
+    assert_eq!(case.state(), State::TimedOut);
+    assert!(case.transmits(15));
+    assert!(case.opens());
+    assert!(!case.follow(Socket::Open(other)));
+    assert_eq!(case.state(), State::Armed);
+    // The peer has its RST, and the stack is about to get its own.
+    let mut case = Case::given_up();
+    assert!(case.transmits(15));
+    assert!(!case.opens());
+    assert_eq!(case.state(), State::TimedOut);
+    assert!(case.receives());
+    assert!(!case.begins());
+    assert_eq!(case.state(), State::Disabled);
+}
+
+/// How far from the expected numbers a segment may be is the size of the buffers, as the adapter says
+/// it.
+#[test]
+fn the_buffers_bound_what_is_believed() {
+    for (buffers, is_believed) in [(4096, true), (1024, false)] {
+        let mut case = Case::new();
+        let socket = Socket::Open(case.ends);
+        case.link.follow(AT, case.id, socket, buffers, false);
+        case.sends(TcpControl::None, 77);
+        case.hears(TcpControl::None, 500 + 3000);
+        assert_eq!(case.link.last_heard(case.id).is_some(), is_believed);
+    }
+}
+
+/// Switching the keep-alive on or off asks to be served; the same again does not.
+#[test]
+fn a_switch_asks_to_be_served() {
+    let mut case = Case::open();
+    let config = case.link.config(case.id).unwrap();
+    let mut serve = |case: &mut Case| {
+        case.link.take_change();
+        case.link.handle_timeout(AT);
+        while case.transmits(1) {}
+    };
+    serve(&mut case);
+    for (config, is_change) in [
+        (Some(config), false),
+        (None, true),
+        (None, false),
+        (Some(config), true),
+    ] {
+        case.link.switch(AT, case.id, config);
+        assert_eq!(case.link.is_due(AT), is_change, "{config:?}");
+        serve(&mut case);
+    }
+}
