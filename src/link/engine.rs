@@ -309,7 +309,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 }
             }
         }
-        if is_open && !was_open || !is_same {
+        if !is_same {
             self.forget(tuple);
         }
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {

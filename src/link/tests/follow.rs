@@ -153,6 +153,12 @@ fn a_socket_has_another_connection_only_after_a_syn() {
     case.begins();
     case.opens();
     assert_eq!(case.state(), State::Armed);
+    // The socket has a connection with other ends.
+    let mut case = Case::open();
+    let other = tuple(V4, [49153, 80]);
+    assert!(!case.follow(Socket::Open(other)));
+    assert_eq!(case.link.tuple(case.id), Some(other));
+    assert!(!case.knows_numbers());
     // The socket has closed it, and opens another one with the same ends.
     let mut case = Case::open();
     case.follow(Socket::Closed(Ending::Unknown));
@@ -215,6 +221,10 @@ fn a_verdict_closes_both_ends_before_the_place_is_reused() {
     assert!(case.receives());
     assert!(!case.begins());
     assert_eq!(case.state(), State::Disabled);
+    let mut case = Case::given_up();
+    assert!(case.transmits(15));
+    assert!(!case.follow(Socket::Open(other)));
+    assert_eq!(case.state(), State::Armed);
 }
 
 /// How far from the expected numbers a segment may be is the size of the buffers, as the adapter says
@@ -236,7 +246,7 @@ fn the_buffers_bound_what_is_believed() {
 fn a_switch_asks_to_be_served() {
     let mut case = Case::open();
     let config = case.link.config(case.id).unwrap();
-    let mut serve = |case: &mut Case| {
+    let serve = |case: &mut Case| {
         case.link.take_change();
         case.link.handle_timeout(AT);
         while case.transmits(1) {}
