@@ -265,7 +265,8 @@ fn k20_a_silenced_host_fails_at_the_peer() {
     let host = Namespace::new();
     host.enter(|| {
         let mut client = Client::new(&host);
-        let verdict = verdict_after(&mut client, &listen(HOST_V4), HOST_V4, || host.silence());
+        let silence = |_: &mut Client| host.silence();
+        let verdict = verdict_after(&mut client, &listen(HOST_V4), HOST_V4, silence);
         assert_eq!(verdict.failed_at, FailedAt::Peer);
         assert_eq!((verdict.unanswered, verdict.unsent), (3, 0));
     });
@@ -280,7 +281,7 @@ fn k20_a_host_that_is_gone_fails_at_the_next_hop() {
     let host = Namespace::new();
     host.enter(|| {
         let mut client = Client::new(&host);
-        let verdict = verdict_after(&mut client, &listen(HOST_V4), HOST_V4, || {
+        let verdict = verdict_after(&mut client, &listen(HOST_V4), HOST_V4, |_| {
             host.ip(&format!("addr del {HOST_V4}/24 dev {TAP}"));
         });
         assert_eq!(verdict.failed_at, FailedAt::NextHop);
@@ -299,11 +300,28 @@ fn k20_a_router_without_a_route_fails_in_the_network() {
     let listener = nat.server.enter(|| listen(SERVER));
     nat.router.enter(|| {
         let mut client = Client::new(&nat.router);
-        let verdict = verdict_after(&mut client, &listener, SERVER, || {
+        let verdict = verdict_after(&mut client, &listener, SERVER, |_| {
             nat.router.ip(&format!("route add unreachable {SERVER}/32"));
         });
         assert_eq!(verdict.failed_at, FailedAt::Network);
         assert_eq!((verdict.unanswered, verdict.unsent), (3, 0));
+        assert_near(verdict.silent_for, quick().detection_time(), "the verdict");
+    });
+}
+
+/// K20: nothing reads at the other end of our own TAP: no probe left the device.
+#[test]
+fn k20_a_tap_without_a_reader_fails_at_the_device() {
+    if !is_ready(&[]) {
+        return;
+    }
+    let host = Namespace::new();
+    host.enter(|| {
+        let mut client = Client::new(&host);
+        let take_down = |client: &mut Client| client.take_down(&host);
+        let verdict = verdict_after(&mut client, &listen(HOST_V4), HOST_V4, take_down);
+        assert_eq!(verdict.failed_at, FailedAt::Device);
+        assert_eq!((verdict.unanswered, verdict.unsent), (0, 3));
         assert_near(verdict.silent_for, quick().detection_time(), "the verdict");
     });
 }
@@ -313,13 +331,13 @@ fn verdict_after(
     client: &mut Client,
     listener: &TcpListener,
     address: IpAddr,
-    cut: impl FnOnce(),
+    cut: impl FnOnce(&mut Client),
 ) -> Verdict {
     let handle = client.add_socket(false);
     client.enable(handle, quick());
     let mut connection = client.connect(handle, listener, address);
     client.exchange(&mut connection);
-    cut();
+    cut(client);
     let limit = quick().detection_time() + SECOND;
     client.run_until("a verdict", limit, |client| {
         client.close_reason(handle).is_some()

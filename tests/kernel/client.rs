@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{self, Medium, TunTapInterface};
+use smoltcp::phy::{self, Device, DeviceCapabilities, Medium, TunTapInterface};
 use smoltcp::socket::tcp;
 use smoltcp::time;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
@@ -32,7 +32,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// A smoltcp host.
 pub(crate) struct Client {
     started: Instant,
-    device: TunTapInterface,
+    device: Tap,
     iface: Interface,
     sockets: SocketSet<'static>,
     keep_alive: KeepAliveSet<4>,
@@ -53,12 +53,45 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
 }
 
+/// A TAP that refuses what the kernel would refuse: smoltcp's own panics at `EIO`.
+struct Tap {
+    inner: TunTapInterface,
+    /// Nothing reads at the other end.
+    is_down: bool,
+}
+
+impl Device for Tap {
+    type RxToken<'a> = <TunTapInterface as Device>::RxToken<'a>;
+    type TxToken<'a> = <TunTapInterface as Device>::TxToken<'a>;
+
+    fn receive(&mut self, now: time::Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+        if self.is_down {
+            return None;
+        }
+        self.inner.receive(now)
+    }
+
+    fn transmit(&mut self, now: time::Instant) -> Option<Self::TxToken<'_>> {
+        if self.is_down {
+            return None;
+        }
+        self.inner.transmit(now)
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.inner.capabilities()
+    }
+}
+
 impl Client {
     /// A smoltcp host at one end of a TAP device; `host` gets the other. Call it
     /// from within `host`, where the device is made.
     pub(crate) fn new(host: &Namespace) -> Self {
-        let mut device =
-            TunTapInterface::new(TAP, Medium::Ethernet).expect("a TAP device can be made");
+        let inner = TunTapInterface::new(TAP, Medium::Ethernet).expect("a TAP device can be made");
+        let mut device = Tap {
+            inner,
+            is_down: false,
+        };
         configure_host(host);
         let config = Config::new(HardwareAddress::Ethernet(OUR_MAC));
         let mut iface = Interface::new(config, &mut device, time::Instant::ZERO);
@@ -228,6 +261,13 @@ impl Client {
         self.keep_alive.close_reason(handle)
     }
 
+    /// Takes the interface at the host's end of the TAP down: the kernel refuses every frame from now
+    /// on, and so does our device.
+    pub(crate) fn take_down(&mut self, host: &Namespace) {
+        host.ip(&format!("link set {TAP} down"));
+        self.device.is_down = true;
+    }
+
     /// What was reported so far.
     pub(crate) fn events(&self) -> &[Reported] {
         &self.events
@@ -260,7 +300,8 @@ impl Client {
         // `wait` cuts fractions of a millisecond off, and would spin for the last of them.
         let millis = delay.total_micros().div_ceil(1_000);
         let delay = time::Duration::from_millis(millis);
-        phy::wait(self.device.as_raw_fd(), Some(delay)).expect("the device can be waited for");
+        phy::wait(self.device.inner.as_raw_fd(), Some(delay))
+            .expect("the device can be waited for");
     }
 }
 
