@@ -100,7 +100,6 @@ pub struct KeepAliveSet<const N: usize> {
     /// The interface's addresses as they were at the last poll, folded into a word.
     addresses: u32,
     backoff_micros: u32,
-    backoff_until: Instant,
 }
 
 /// What is known of the device.
@@ -149,7 +148,6 @@ impl<const N: usize> KeepAliveSet<N> {
                 device: Known::Nothing,
                 addresses: 0,
                 backoff_micros: 0,
-                backoff_until: Instant::ZERO,
             }
         }
     }
@@ -225,7 +223,7 @@ impl<const N: usize> KeepAliveSet<N> {
             Device::new(self, device, step).serve(now);
         }
         if self.progress == Progress::Refused || self.backoff_micros != 0 {
-            self.back_off(at);
+            self.back_off();
         }
         result
     }
@@ -258,9 +256,8 @@ impl<const N: usize> KeepAliveSet<N> {
             if self.backoff_micros == 0 {
                 at
             } else {
-                // No longer than that from now, should the clock have stepped back.
-                let longest = instant_in(now).plus_micros(self.backoff_micros.into());
-                at.max(instant_out(self.backoff_until.min(longest)))
+                let until = instant_in(now).plus_micros(self.backoff_micros.into());
+                at.max(instant_out(until))
             }
         });
         match (ours, stacks) {
@@ -456,7 +453,7 @@ impl<const N: usize> KeepAliveSet<N> {
 
     /// smoltcp asks to be polled at once while anything waits for a device that takes nothing.
     #[cold]
-    fn back_off(&mut self, now: Instant) {
+    fn back_off(&mut self) {
         self.backoff_micros = if self.progress == Progress::Refused {
             self.backoff_micros
                 .saturating_mul(2)
@@ -464,7 +461,6 @@ impl<const N: usize> KeepAliveSet<N> {
         } else {
             0
         };
-        self.backoff_until = now.plus_micros(self.backoff_micros.into());
     }
 }
 
