@@ -910,18 +910,20 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 Phase::Moved => Some(Kind::Probe),
                 _ => None,
             };
-            // Without numbers there is nothing to send, and a probe that was offered did not leave.
-            if let (Some(kind), Some(out)) = (kind, out.as_deref_mut())
+            let Some(kind) = kind else {
+                continue;
+            };
+            if let Some(out) = out.as_deref_mut()
                 && let Some(len) =
                     seen.write(out, self.framing, self.hardware, kind, machine.payload())
             {
                 self.sending = Sending::Of(index);
                 return Some(len);
             }
-            if machine.is_wanting() && !seen.flow.is_known() {
-                // Whether the stack has an octet to send is known when its sockets were just followed.
-                self.work = self.work.max(Work::Retry);
-            }
+            // Without numbers there is nothing to send, and a probe that was offered did not leave.
+            // Whether the stack has an octet to send is known only when its socket was just
+            // followed: so look again at the next poll.
+            self.work = self.work.max(Work::Retry);
         }
         self.plan();
         None
