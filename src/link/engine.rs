@@ -26,8 +26,8 @@ pub struct Id(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Work {
     Nothing,
-    /// Serve at the next poll: the device had no room for a frame of ours, and does not say when it
-    /// has some.
+    /// Serve at the next poll: a frame of ours could not leave. The device does not say when it has
+    /// room, and the stack does not say when it tells numbers.
     Retry,
     /// Serve: the clock has stepped back, a configuration was replaced, a SYN wants an answer.
     Serve,
