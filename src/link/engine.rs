@@ -672,7 +672,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             // The verdict was sooner than the stack's keep-alive, or the application switched ours off.
             let is_asked = |Connection { seen, .. }: &Connection<W>| {
                 seen.tuple == *tuple
-                    && matches!(seen.phase, Phase::Dead | Phase::Free)
+                    && matches!(seen.phase, Phase::Dead | Phase::Free | Phase::Unbound)
                     && seen.flow.is_numbers_asked()
             };
             index = self.connections.iter().position(is_asked);

@@ -489,12 +489,14 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
         PeerIsHeard,
         Verdict,
         SwitchedOff,
+        PlaceIsTaken,
     }
     for meanwhile in [
         Meanwhile::Nothing,
         Meanwhile::PeerIsHeard,
         Meanwhile::Verdict,
         Meanwhile::SwitchedOff,
+        Meanwhile::PlaceIsTaken,
     ] {
         let at = |secs: u64| Instant::from_millis(secs * 1000);
         let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
@@ -533,6 +535,10 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
                 assert_eq!(link.state(id), Some(State::TimedOut));
             }
             Meanwhile::SwitchedOff => link.remove(id),
+            Meanwhile::PlaceIsTaken => {
+                link.remove(id);
+                assert_eq!(link.add(config), Some(id));
+            }
         }
         let asks = TcpRepr {
             seq_number: ack.seq_number - 1,

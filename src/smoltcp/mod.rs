@@ -405,8 +405,10 @@ impl<const N: usize> KeepAliveSet<N> {
             iface.any_ip() || addresses.any(|cidr| address_in(cidr.address()) == address)
         };
         let mut has_closed = false;
-        for (index, handle) in self.handles.iter().enumerate() {
-            let id = Id(index);
+        for id in (0..N).map(Id) {
+            let Some(handle) = self.handles.get(id.0) else {
+                break;
+            };
             if !self.link.is_to_follow(id, now, is_changed) {
                 continue;
             }

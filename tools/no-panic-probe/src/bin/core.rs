@@ -231,6 +231,7 @@ fn link<const N: usize, const W: usize>(config: Config) {
     black_box(link.last_heard(id));
     black_box::<Option<CloseReason>>(link.close_reason(id));
     black_box(link.tuple(id));
+    black_box(&mut *link).reject(id);
     black_box(&mut *link).remove(id);
     black_box(link);
 }
