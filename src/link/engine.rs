@@ -1116,7 +1116,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Returns whether to [`follow`](Self::follow) the place of `id` at `now`: it is taken, and either
-    /// each is to be followed or something is due there.
+    /// each has to be followed or something is due there.
     #[cfg(feature = "smoltcp")]
     #[inline]
     pub(crate) fn is_to_follow(&self, id: Id, now: Instant, each: bool) -> bool {

@@ -36,9 +36,9 @@ pub(super) const CLOCK_JUMP: Scenario = Scenario {
     name: "clock-jump",
     summary: "the device's clock is set forward, and back",
     shows: "\
-Set forward, the clock says that the peer has been silent for long: it is asked, and answers. Set
-back, it says that the peer was last heard in the future: that brings no deadline forward, gives
-nobody up, and once the clock has caught up the probes go on.",
+Set forward, the clock says that the peer has been silent for long: the device asks, and the peer
+answers. Set back, it says that the peer was last heard in the future. The device takes that for the
+present: no deadline fires early, no peer is given up, and the probes go on.",
     config: keep_alive(120, 10, 5),
     needs: nothing,
     play: clock_jump,
