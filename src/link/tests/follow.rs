@@ -188,6 +188,11 @@ fn a_reset_that_did_not_count_changes_nothing() {
 
         // A socket that has other ends by then has another connection.
         let other = tuple(V4, [49153, 80]);
+        if is_ours {
+            case.sends(TcpControl::Rst, 77);
+        } else {
+            case.hears(TcpControl::Rst, 500);
+        }
         assert!(!case.follow(Socket::Open(other)));
         assert_eq!(case.link.tuple(case.id), Some(other));
         assert!(!case.knows_numbers());
