@@ -345,29 +345,25 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[cold]
     #[inline(never)]
     fn bind(&mut self, id: Id, tuple: &Tuple<W>, is_open: bool, buffers: u32) -> bool {
-        let noted = self.noted(tuple).map(|noted| *noted);
-        let is_noted = noted.is_some();
-        let mut begun = noted.unwrap_or(Seen::new(*tuple));
-        begun.phase = Phase::Opening;
         // smoltcp lets a listener take a SYN that another socket has taken already. The handshake
         // shows whose the segments are; until then they are the first one's.
-        let other = self
-            .search(tuple)
-            .and_then(|at| self.connections.get_mut(at));
-        if let Some(Connection { seen, .. }) = other {
+        let other = self.search(tuple);
+        if let Some(Connection { seen, .. }) = other.and_then(|at| self.connections.get_mut(at)) {
             if seen.phase != Phase::Opening || !is_open {
                 return false;
             }
-            if !is_noted {
-                begun = *seen;
-            }
             seen.phase = Phase::Unbound;
         }
+        let fresh = Seen::new(*tuple);
+        let noted = find_noted(&mut self.openings, tuple).map(|noted| &*noted);
+        let other = other.and_then(|at| self.connections.get(at));
+        let begun = *noted.or(other.map(|other| &other.seen)).unwrap_or(&fresh);
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return false;
         };
         machine.reset();
         *seen = begun;
+        seen.phase = Phase::Opening;
         if buffers != 0 {
             seen.flow.set_buffers(buffers);
         }
