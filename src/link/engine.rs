@@ -487,16 +487,18 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let mut packet = frame;
         if self.framing.is_ethernet() {
             let (header, rest) = frame.split_first_chunk::<ETHERNET_HEADER_LEN>()?;
-            let (to, [.., 8, 0]) = header.split_first_chunk::<6>()? else {
-                return None;
-            };
-            if self.hardware != *to {
+            let (to, kind) = (header.first_chunk::<6>()?, header.last_chunk::<2>()?);
+            if u16::from_ne_bytes(*kind) != ETHERTYPE_IPV4.to_be() || self.hardware != *to {
                 return None;
             }
             packet = rest;
         }
         let plain = Plain::find(packet)?;
-        let index = self.find(&plain.received_tuple())?;
+        let tuple = plain.received_tuple();
+        let mut index = self.last_found;
+        if self.connections.get(index)?.seen.tuple != tuple {
+            index = self.search(&tuple)?;
+        }
         let Connection { seen, machine } = self.connections.get_mut(index)?;
         let is_expected = seen.phase == Phase::Open && machine.is_armed();
         if !is_expected || !plain.is_intact(self.plain)? {

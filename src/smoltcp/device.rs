@@ -174,15 +174,14 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
         } else {
             let set = self.shared.set.get_mut().as_mut()?;
             let is_idle = self.shared.step == Step::Idle;
-            let now = instant_in(timestamp);
             if !is_idle {
-                set.link.handle_now(now);
+                set.link.handle_now(instant_in(timestamp));
             }
             match self.inner.receive(timestamp) {
                 Some((rx, tx)) => inner = (Some(rx), Some(tx)),
                 // What has arrived may be a reason to serve, whatever the time.
                 None if is_idle && !set.link.has_work() => return None,
-                None if !is_idle && !set.link.is_due_at(now) => return None,
+                None if !is_idle && !set.link.is_due_at(instant_in(timestamp)) => return None,
                 // An empty frame: the stack passes it over, and asks again.
                 None => self.shared.step = Step::Serve,
             }

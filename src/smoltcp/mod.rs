@@ -68,7 +68,7 @@ use ::smoltcp::iface::{Interface, PollResult, SocketHandle, SocketSet};
 use ::smoltcp::phy;
 use ::smoltcp::socket::{AnySocket, tcp};
 use ::smoltcp::time;
-use ::smoltcp::wire::IpAddress;
+use ::smoltcp::wire::{IpAddress, IpCidr};
 use heapless::Vec;
 
 use self::convert::{address_in, checksums_in, instant_in, instant_out, medium_in};
@@ -482,9 +482,12 @@ impl<const N: usize> Default for KeepAliveSet<N> {
 /// The interface's addresses, folded into a word: a change is noticed without a copy of them.
 #[inline]
 fn fold(iface: &Interface) -> u32 {
-    iface.ip_addrs().iter().fold(0, |sum: u32, cidr| {
-        sum.rotate_left(5) ^ address_in(cidr.address()).fold()
-    })
+    let add = |sum: u32, cidr: &IpCidr| sum.rotate_left(5) ^ address_in(cidr.address()).fold();
+    match iface.ip_addrs() {
+        // Most have one: no loop.
+        [cidr] => add(0, cidr),
+        addresses => addresses.iter().fold(0, add),
+    }
 }
 
 /// What the link has to know of a socket.
