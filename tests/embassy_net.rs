@@ -26,6 +26,7 @@ use embassy_net::{StaticConfigV4, StaticConfigV6};
 use embassy_net_driver::{
     Capabilities, Checksum, Driver, HardwareAddress, LinkState, RxToken as _, TxToken as _,
 };
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_time::{MockDriver, Timer};
 use tcp_keepalive::embassy_net::{self as keep_alive, CloseReason, Connection, Error, Notice};
 use tcp_keepalive::{Config, Event, State};
@@ -51,7 +52,7 @@ const V6: Addresses = Addresses {
     peers: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2)),
 };
 
-type Control = keep_alive::Control<'static, 16>;
+type Control<const W: usize = 4> = keep_alive::Control<'static, 16, CriticalSectionRawMutex, W>;
 type Outcome = Rc<Cell<Option<Result<usize, tcp::Error>>>>;
 
 /// The clock is one for the whole process: one test at a time.
@@ -129,6 +130,24 @@ impl Lab {
         let port = peers_port(&self.out, &self.back, self.medium);
         (self.peers, self.peers_control) = start(&mut self.tasks, port, self.addresses.peers);
         self.settle();
+    }
+
+    /// Has a stack of our own whose addresses have `W` words, and its control.
+    fn replace_ours<const W: usize>(&mut self) -> Control<W> {
+        let port = Port {
+            from: self.back.clone(),
+            to: self.out.clone(),
+            is_up: self.is_up.clone(),
+            waker: self.link_waker.clone(),
+            address: self.medium,
+        };
+        let peers = self.tasks.pop();
+        self.tasks.clear();
+        let (stack, control) = start(&mut self.tasks, port, self.addresses.ours);
+        self.tasks.extend(peers);
+        self.ours = stack;
+        self.settle();
+        control
     }
 
     fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
@@ -275,7 +294,11 @@ fn peers_port(out: &Rc<Lane>, back: &Rc<Lane>, medium: HardwareAddress) -> Port 
     }
 }
 
-fn start(tasks: &mut Vec<Task>, port: Port, address: IpAddr) -> (Stack<'static>, Control) {
+fn start<const W: usize>(
+    tasks: &mut Vec<Task>,
+    port: Port,
+    address: IpAddr,
+) -> (Stack<'static>, Control<W>) {
     let state = Box::leak(Box::new(keep_alive::State::new()));
     let (device, control) = keep_alive::new(port, &*state).unwrap();
     let mut config = embassy_net::Config::default();
@@ -390,6 +413,38 @@ fn verdict_falls_to_the_tick() {
             Some(Notice::Connection(connection, Event::TimedOut(verdict)))
         );
         assert_eq!(lab.control.try_next_event(), None);
+    }
+}
+
+/// A state for IPv4 alone keeps what it promises, and does not see IPv6.
+#[test]
+fn state_for_ipv4_alone_sees_no_ipv6() {
+    for (medium, addresses) in LINKS {
+        let mut lab = Lab::prepared(medium, addresses, |_| ());
+        let control = lab.replace_ours::<1>();
+        control.set_default(Some(short()));
+        lab.listen(PORT);
+        lab.run(1);
+        let (connection, read) = lab.connect(PORT);
+        let heard = now();
+        lab.cut(true);
+        lab.run_until(
+            heard + short().detection_time() - TICK,
+            Duration::from_millis(100),
+        );
+        assert_eq!(read.get(), None);
+        lab.run(1);
+        let reason = control.close_reason(connection);
+        if addresses.ours.is_ipv4() {
+            assert_eq!(read.get(), RESET);
+            assert!(matches!(reason, Some(CloseReason::KeepAlive(_))));
+        } else {
+            assert_eq!(
+                (read.get(), reason, control.state(connection)),
+                (None, None, None)
+            );
+            assert_eq!(control.untracked(), 0);
+        }
     }
 }
 
@@ -1011,7 +1066,7 @@ fn peer_that_closes_its_window_lives_until_it_dies() {
 /// A control is of use before the runner runs, and there is room for `N` policies.
 #[test]
 fn control_works_before_the_runner() {
-    let state = keep_alive::State::<2>::new();
+    let state: keep_alive::State<2> = keep_alive::State::new();
     let port = peers_port(&Rc::default(), &Rc::default(), ETHERNET);
     let (_device, control) = keep_alive::new(port, &state).unwrap();
     let unknown = Connection::new((V4.peers, 1), (V4.ours, 2));
@@ -1036,7 +1091,7 @@ fn control_works_before_the_runner() {
 /// A medium that is neither Ethernet nor IP is refused, and so is a second driver for one state.
 #[test]
 fn unsupported_medium_and_second_driver_are_refused() {
-    let state = keep_alive::State::<2>::new();
+    let state: keep_alive::State<2> = keep_alive::State::new();
     let port = |address| peers_port(&Rc::default(), &Rc::default(), address);
     let radio = HardwareAddress::Ieee802154([0; 8]);
     assert_eq!(
@@ -1054,7 +1109,7 @@ fn unsupported_medium_and_second_driver_are_refused() {
 /// the control still answers.
 #[test]
 fn state_serves_one_driver_for_good() {
-    let state = keep_alive::State::<2>::new();
+    let state: keep_alive::State<2> = keep_alive::State::new();
     let port = || peers_port(&Rc::default(), &Rc::default(), ETHERNET);
     let (device, control) = keep_alive::new(port(), &state).unwrap();
     drop(device);
@@ -1071,8 +1126,8 @@ fn two_stacks_keep_to_themselves() {
     let (out, back) = (Rc::<Lane>::default(), Rc::<Lane>::default());
     let ours = peers_port(&back, &out, HardwareAddress::Ip);
     let peers = peers_port(&out, &back, HardwareAddress::Ip);
-    let (stack, control) = start(&mut lab.tasks, ours, V4.ours);
-    let (peer, _) = start(&mut lab.tasks, peers, V4.peers);
+    let (stack, control) = start::<4>(&mut lab.tasks, ours, V4.ours);
+    let (peer, _) = start::<4>(&mut lab.tasks, peers, V4.peers);
     lab.control.set_default(Some(short()));
     control.set_default(Some(short()));
     lab.listen(PORT);
@@ -1169,7 +1224,7 @@ impl Driver for Witness {
 fn every_method_of_the_inner_driver_is_forwarded() {
     let asked = Rc::new(RefCell::new(Vec::new()));
     let lane = Rc::new(Lane::default());
-    let state = keep_alive::State::<2>::new();
+    let state: keep_alive::State<2> = keep_alive::State::new();
     let witness = Witness {
         asked: asked.clone(),
         lane: lane.clone(),

@@ -8,7 +8,7 @@ use core::task::{Poll, Waker};
 use embassy_sync::blocking_mutex::raw::{CriticalSectionRawMutex, RawMutex};
 use embassy_sync::waitqueue::{MultiWakerRegistration, WakerRegistration};
 
-use super::{Connection, Notice, State, WORDS};
+use super::{Connection, Notice, State};
 use crate::link::{Checksums, CloseReason, Id, Link, Medium, Socket, Tuple};
 use crate::{Config, Instant, Stats};
 
@@ -49,9 +49,9 @@ struct Policy {
 
 /// A connection that has a place in the link.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Entry<const W: usize> {
     id: Id,
-    tuple: Tuple<WORDS>,
+    tuple: Tuple<W>,
     /// Its own policy.
     own: Own,
     /// The higher, the later it was noticed.
@@ -66,17 +66,17 @@ enum Own {
 }
 
 /// What both halves share.
-pub(super) struct Shared<const N: usize> {
-    pub(super) link: Link<N, WORDS>,
-    entries: [Option<Entry>; N],
+pub(super) struct Shared<const N: usize, const W: usize> {
+    pub(super) link: Link<N, W>,
+    entries: [Option<Entry<W>>; N],
     policies: [Option<Policy>; N],
     default: Option<Config>,
     /// Connections noticed so far.
     noticed: u32,
     untracked: u32,
     /// Its SYN may come again.
-    last_untracked: Option<Tuple<WORDS>>,
-    full: Full,
+    last_untracked: Option<Tuple<W>>,
+    full: Full<W>,
     runner: WakerRegistration,
     waiters: MultiWakerRegistration<WAITERS>,
     is_in_use: bool,
@@ -85,14 +85,14 @@ pub(super) struct Shared<const N: usize> {
 }
 
 /// Whether a connection found no place.
-enum Full {
+enum Full<const W: usize> {
     No,
     /// This one did not.
-    Unreported(Tuple<WORDS>),
+    Unreported(Tuple<W>),
     Reported,
 }
 
-impl<const N: usize> Shared<N> {
+impl<const N: usize, const W: usize> Shared<N, W> {
     pub(super) const fn new() -> Self {
         Self {
             link: Link::new(),
@@ -165,7 +165,7 @@ impl<const N: usize> Shared<N> {
 
     /// Finds a place for a connection that is being opened.
     #[cold]
-    fn notice(&mut self, now: Instant, tuple: Tuple<WORDS>) {
+    fn notice(&mut self, now: Instant, tuple: Tuple<W>) {
         self.link.settle();
         let known = self.entry(tuple).map(|entry| entry.id);
         let Some(id) = known.or_else(|| self.place(tuple)) else {
@@ -186,7 +186,7 @@ impl<const N: usize> Shared<N> {
         self.bind(now, id, tuple);
     }
 
-    fn bind(&mut self, now: Instant, id: Id, tuple: Tuple<WORDS>) {
+    fn bind(&mut self, now: Instant, id: Id, tuple: Tuple<W>) {
         self.link.follow(now, id, Socket::Opening(tuple), 0, false);
         self.noticed = self.noticed.wrapping_add(1);
         let entry = Entry {
@@ -202,13 +202,13 @@ impl<const N: usize> Shared<N> {
 
     /// Takes a free place, or that of the connection that ended first, or that of one that is not
     /// kept alive.
-    fn place(&mut self, tuple: Tuple<WORDS>) -> Option<Id> {
+    fn place(&mut self, tuple: Tuple<W>) -> Option<Id> {
         let config = self.policy_of(&tuple.into());
         let first = config.or(self.default).unwrap_or(Config::DEFAULT);
         if let Some(id) = self.link.add(first) {
             return Some(id);
         }
-        let age = |entry: &&Entry| self.noticed.wrapping_sub(entry.order);
+        let age = |entry: &&Entry<W>| self.noticed.wrapping_sub(entry.order);
         let ended = self
             .entries
             .iter()
@@ -231,14 +231,14 @@ impl<const N: usize> Shared<N> {
         self.link.add(first)
     }
 
-    fn entry(&self, tuple: Tuple<WORDS>) -> Option<&Entry> {
+    fn entry(&self, tuple: Tuple<W>) -> Option<&Entry<W>> {
         self.entries
             .iter()
             .flatten()
             .find(|entry| entry.tuple == tuple)
     }
 
-    fn config_of(&self, entry: &Entry) -> Option<Config> {
+    fn config_of(&self, entry: &Entry<W>) -> Option<Config> {
         match entry.own {
             Own::Policy(config) => config,
             Own::None => self.policy_of(&entry.tuple.into()),
@@ -311,26 +311,26 @@ impl core::error::Error for PolicyError {}
 /// Sets policies, and tells how the connections are. Copy it to every task that wants one.
 ///
 /// It can be used before the runner runs: a policy that is set then covers the first connection.
-pub struct Control<'d, const N: usize, M: RawMutex = CriticalSectionRawMutex> {
-    state: &'d State<N, M>,
+pub struct Control<'d, const N: usize, M: RawMutex = CriticalSectionRawMutex, const W: usize = 4> {
+    state: &'d State<N, M, W>,
 }
 
-impl<const N: usize, M: RawMutex> Clone for Control<'_, N, M> {
+impl<const N: usize, M: RawMutex, const W: usize> Clone for Control<'_, N, M, W> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<const N: usize, M: RawMutex> Copy for Control<'_, N, M> {}
+impl<const N: usize, M: RawMutex, const W: usize> Copy for Control<'_, N, M, W> {}
 
-impl<const N: usize, M: RawMutex> fmt::Debug for Control<'_, N, M> {
+impl<const N: usize, M: RawMutex, const W: usize> fmt::Debug for Control<'_, N, M, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Control").finish_non_exhaustive()
     }
 }
 
-impl<'d, const N: usize, M: RawMutex> Control<'d, N, M> {
-    pub(super) const fn new(state: &'d State<N, M>) -> Self {
+impl<'d, const N: usize, M: RawMutex, const W: usize> Control<'d, N, M, W> {
+    pub(super) const fn new(state: &'d State<N, M, W>) -> Self {
         Self { state }
     }
 
@@ -466,7 +466,7 @@ impl<'d, const N: usize, M: RawMutex> Control<'d, N, M> {
     fn look<R>(
         self,
         connection: Connection,
-        look: impl FnOnce(&Link<N, WORDS>, Id) -> Option<R>,
+        look: impl FnOnce(&Link<N, W>, Id) -> Option<R>,
     ) -> Option<R> {
         self.state.with(|shared| {
             let id = shared.entry(connection.tuple()?)?.id;

@@ -30,16 +30,17 @@ enum Step {
 /// A driver through which keep-alive sees every frame, and sends its own.
 ///
 /// [`new`](super::new) makes one.
-pub struct Device<'d, D, const N: usize, M: RawMutex = CriticalSectionRawMutex> {
+pub struct Device<'d, D, const N: usize, M: RawMutex = CriticalSectionRawMutex, const W: usize = 4>
+{
     inner: D,
-    state: &'d State<N, M>,
+    state: &'d State<N, M, W>,
     step: Step,
     /// A frame of ours.
     frame: [u8; MAX_FRAME_LEN],
 }
 
-impl<'d, D: Driver, const N: usize, M: RawMutex> Device<'d, D, N, M> {
-    pub(super) const fn new(inner: D, state: &'d State<N, M>) -> Self {
+impl<'d, D: Driver, const N: usize, M: RawMutex, const W: usize> Device<'d, D, N, M, W> {
+    pub(super) const fn new(inner: D, state: &'d State<N, M, W>) -> Self {
         Self {
             inner,
             state,
@@ -90,7 +91,10 @@ impl<'d, D: Driver, const N: usize, M: RawMutex> Device<'d, D, N, M> {
 
 /// Wakes the runner when there is something to do. A task has one wake-up in the queue, its earliest.
 /// When that strikes, ours is gone too, so it is set at each poll.
-fn set_timer<const N: usize, M: RawMutex>(state: &State<N, M>, cx: &mut Context<'_>) {
+fn set_timer<const N: usize, M: RawMutex, const W: usize>(
+    state: &State<N, M, W>,
+    cx: &mut Context<'_>,
+) {
     if let Some(at) = state.with(|shared| shared.link.poll_timeout()) {
         // Polled once and dropped, a timer leaves its wake-up in the queue.
         let timer = pin!(Timer::at(at.into()));
@@ -100,19 +104,19 @@ fn set_timer<const N: usize, M: RawMutex>(state: &State<N, M>, cx: &mut Context<
     }
 }
 
-impl<D, const N: usize, M: RawMutex> fmt::Debug for Device<'_, D, N, M> {
+impl<D, const N: usize, M: RawMutex, const W: usize> fmt::Debug for Device<'_, D, N, M, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Device").finish_non_exhaustive()
     }
 }
 
-impl<D: Driver, const N: usize, M: RawMutex> Driver for Device<'_, D, N, M> {
+impl<D: Driver, const N: usize, M: RawMutex, const W: usize> Driver for Device<'_, D, N, M, W> {
     type RxToken<'a>
-        = RxToken<'a, D::RxToken<'a>, N, M>
+        = RxToken<'a, D::RxToken<'a>, N, M, W>
     where
         Self: 'a;
     type TxToken<'a>
-        = TxToken<'a, D::TxToken<'a>, N, M>
+        = TxToken<'a, D::TxToken<'a>, N, M, W>
     where
         Self: 'a;
 
@@ -184,15 +188,17 @@ fn read<R>(frame: &mut [u8], f: impl FnOnce(&mut [u8]) -> R) -> R {
 }
 
 /// A frame on its way in.
-pub struct RxToken<'a, T, const N: usize, M: RawMutex> {
+pub struct RxToken<'a, T, const N: usize, M: RawMutex, const W: usize> {
     /// `None` for a frame of ours.
     inner: Option<T>,
     frame: &'a mut [u8],
-    state: &'a State<N, M>,
+    state: &'a State<N, M, W>,
     now: Instant,
 }
 
-impl<T: driver::RxToken, const N: usize, M: RawMutex> driver::RxToken for RxToken<'_, T, N, M> {
+impl<T: driver::RxToken, const N: usize, M: RawMutex, const W: usize> driver::RxToken
+    for RxToken<'_, T, N, M, W>
+{
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, f: F) -> R {
         let Self {
             inner,
@@ -211,22 +217,24 @@ impl<T: driver::RxToken, const N: usize, M: RawMutex> driver::RxToken for RxToke
     }
 }
 
-impl<T, const N: usize, M: RawMutex> fmt::Debug for RxToken<'_, T, N, M> {
+impl<T, const N: usize, M: RawMutex, const W: usize> fmt::Debug for RxToken<'_, T, N, M, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RxToken").finish_non_exhaustive()
     }
 }
 
 /// Room for a frame on its way out.
-pub struct TxToken<'a, T, const N: usize, M: RawMutex> {
+pub struct TxToken<'a, T, const N: usize, M: RawMutex, const W: usize> {
     /// `None` for the answer to a frame of ours, which must not leave. Most drivers hand out no
     /// frame while they have no room to send, the very moment at which ours matter.
     inner: Option<T>,
-    state: &'a State<N, M>,
+    state: &'a State<N, M, W>,
     now: Instant,
 }
 
-impl<T: driver::TxToken, const N: usize, M: RawMutex> driver::TxToken for TxToken<'_, T, N, M> {
+impl<T: driver::TxToken, const N: usize, M: RawMutex, const W: usize> driver::TxToken
+    for TxToken<'_, T, N, M, W>
+{
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let Self { inner, state, now } = self;
         if let Some(inner) = inner {
@@ -245,7 +253,7 @@ impl<T: driver::TxToken, const N: usize, M: RawMutex> driver::TxToken for TxToke
     }
 }
 
-impl<T, const N: usize, M: RawMutex> fmt::Debug for TxToken<'_, T, N, M> {
+impl<T, const N: usize, M: RawMutex, const W: usize> fmt::Debug for TxToken<'_, T, N, M, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TxToken").finish_non_exhaustive()
     }

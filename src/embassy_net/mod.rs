@@ -66,9 +66,6 @@ use crate::link::{self, Checksums, Medium, Tuple};
 #[cfg(doc)]
 use crate::link::Link;
 
-/// The words of an address: embassy-net can have both IPv4 and IPv6.
-const WORDS: usize = 4;
-
 /// What a [`Device`] and its [`Control`]s share: put it into a `static`.
 ///
 /// A state serves one driver, for good: a firmware with two stacks has two.
@@ -76,11 +73,15 @@ const WORDS: usize = 4;
 /// `N` is the number of connections, and the number of policies besides the default. `M` is the
 /// mutex: the default works from any task and any interrupt; `NoopRawMutex` does for an executor of
 /// one thread, if the state is not in a `static`.
-pub struct State<const N: usize, M: RawMutex = CriticalSectionRawMutex> {
-    shared: Mutex<M, RefCell<Shared<N>>>,
+///
+/// `W` is the number of words of an address: 4 for IPv4 and IPv6. If your embassy-net has no IPv6,
+/// make it 1, which is 3 KiB of flash less: `State<8, CriticalSectionRawMutex, 1>`. IPv6 connections
+/// are not seen then.
+pub struct State<const N: usize, M: RawMutex = CriticalSectionRawMutex, const W: usize = 4> {
+    shared: Mutex<M, RefCell<Shared<N, W>>>,
 }
 
-impl<const N: usize, M: RawMutex> State<N, M> {
+impl<const N: usize, M: RawMutex, const W: usize> State<N, M, W> {
     /// Makes a state in which no connection is kept alive.
     #[must_use]
     pub const fn new() -> Self {
@@ -91,7 +92,7 @@ impl<const N: usize, M: RawMutex> State<N, M> {
 
     /// Runs `look` on what is shared. No look happens within another, so it always runs; were it
     /// not so, a frame would go unseen, and that is better than a panic.
-    fn with<R: Default>(&self, look: impl FnOnce(&mut Shared<N>) -> R) -> R {
+    fn with<R: Default>(&self, look: impl FnOnce(&mut Shared<N, W>) -> R) -> R {
         self.shared.lock(|shared| match shared.try_borrow_mut() {
             Ok(mut shared) => look(&mut shared),
             Err(_) => R::default(),
@@ -99,13 +100,13 @@ impl<const N: usize, M: RawMutex> State<N, M> {
     }
 }
 
-impl<const N: usize, M: RawMutex> Default for State<N, M> {
+impl<const N: usize, M: RawMutex, const W: usize> Default for State<N, M, W> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const N: usize, M: RawMutex> fmt::Debug for State<N, M> {
+impl<const N: usize, M: RawMutex, const W: usize> fmt::Debug for State<N, M, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").finish_non_exhaustive()
     }
@@ -130,13 +131,13 @@ impl Connection {
         }
     }
 
-    fn tuple(&self) -> Option<Tuple<WORDS>> {
+    fn tuple<const W: usize>(&self) -> Option<Tuple<W>> {
         Tuple::new(self.local, self.remote)
     }
 }
 
-impl From<Tuple<WORDS>> for Connection {
-    fn from(tuple: Tuple<WORDS>) -> Self {
+impl<const W: usize> From<Tuple<W>> for Connection {
+    fn from(tuple: Tuple<W>) -> Self {
         Self::new(tuple.local(), tuple.remote())
     }
 }
@@ -190,10 +191,10 @@ impl core::error::Error for Error {}
 ///
 /// [`Error::UnsupportedMedium`] for IEEE 802.15.4, and [`Error::InUse`] if `state` was given to
 /// another driver.
-pub fn new<D: Driver, const N: usize, M: RawMutex>(
+pub fn new<D: Driver, const N: usize, M: RawMutex, const W: usize>(
     driver: D,
-    state: &State<N, M>,
-) -> Result<(Device<'_, D, N, M>, Control<'_, N, M>), Error> {
+    state: &State<N, M, W>,
+) -> Result<(Device<'_, D, N, M, W>, Control<'_, N, M, W>), Error> {
     let medium = match driver.hardware_address() {
         HardwareAddress::Ethernet(_) => Medium::Ethernet,
         HardwareAddress::Ip => Medium::Ip,

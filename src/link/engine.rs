@@ -126,6 +126,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[must_use]
     pub const fn new() -> Self {
         const {
+            assert!(W == 1 || W == 4, "an address has 1 word, or 4");
             Self {
                 connections: [const { Connection::FREE }; N],
                 hops: Hops::new(),

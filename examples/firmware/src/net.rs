@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use embassy_futures::yield_now;
 use embassy_net::tcp::{ConnectError, TcpSocket};
 use embassy_net::{Config, IpAddress, IpEndpoint, Ipv4Cidr, Stack, StaticConfigV4};
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::blocking_mutex::{CriticalSectionMutex, Mutex};
 use embassy_time::{Duration, Timer, with_timeout};
 use smoltcp::wire;
@@ -32,10 +33,12 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 const HELLO: &[u8] = b"hello from the firmware\n";
 
-/// What the driver and [`Control`] share.
-pub type State = keep_alive::State<PLACES>;
+/// What the driver and [`Control`] share. The stack has no IPv6, so an address is one word.
+pub type State = keep_alive::State<PLACES, CriticalSectionRawMutex, 1>;
 /// The keep-alive of all connections.
-pub type Control = keep_alive::Control<'static, PLACES>;
+pub type Control = keep_alive::Control<'static, PLACES, CriticalSectionRawMutex, 1>;
+/// The driver that the stack gets.
+pub type Device<D> = keep_alive::Device<'static, D, PLACES, CriticalSectionRawMutex, 1>;
 
 /// The configuration of the stack.
 #[must_use]

@@ -14,7 +14,7 @@ use firmware::settings::Settings;
 use static_cell::ConstStaticCell;
 use tcp_keepalive::embassy_net as keep_alive;
 
-type Device = keep_alive::Device<'static, Ethernet, { net::PLACES }>;
+type Device = net::Device<Ethernet>;
 
 static KEEP_ALIVE: net::State = net::State::new();
 static NAMES: Names = Names::new();

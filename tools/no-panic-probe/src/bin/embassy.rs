@@ -16,12 +16,14 @@ use core::pin::pin;
 use core::task::{Context, Waker};
 
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use tcp_keepalive::Config;
 use tcp_keepalive::embassy_net::{Connection, State, new};
 
 static NONE: State<0> = State::new();
 static ONE: State<1> = State::new();
 static EIGHT: State<8> = State::new();
+static IPV4: State<8, CriticalSectionRawMutex, 1> = State::new();
 
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
@@ -29,10 +31,11 @@ extern "C" fn _start() -> ! {
         all(&NONE);
         all(&ONE);
         all(&EIGHT);
+        all(&IPV4);
     }
 }
 
-fn all<const N: usize>(state: &'static State<N>) {
+fn all<const N: usize, const W: usize>(state: &'static State<N, CriticalSectionRawMutex, W>) {
     let Ok((device, control)) = black_box(new(Unknown, state)) else {
         return;
     };

@@ -50,12 +50,22 @@ mod plain {
 mod ours {
     use core::time::Duration;
 
+    use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
     use tcp_keepalive::Config;
     use tcp_keepalive::embassy_net::{self as keep_alive, State};
 
-    pub(crate) type Device = keep_alive::Device<'static, super::Registers, { super::CONNECTIONS }>;
+    const N: usize = super::CONNECTIONS;
+    /// The words of an address.
+    const W: usize = if cfg!(feature = "embassy-net-ours-ipv6") {
+        4
+    } else {
+        1
+    };
 
-    static STATE: State<{ super::CONNECTIONS }> = State::new();
+    pub(crate) type Device =
+        keep_alive::Device<'static, super::Registers, N, CriticalSectionRawMutex, W>;
+
+    static STATE: State<N, CriticalSectionRawMutex, W> = State::new();
 
     pub(crate) fn wrap(device: super::Registers) -> Device {
         let Ok((device, control)) = keep_alive::new(device, &STATE) else {
