@@ -159,8 +159,8 @@ impl core::error::Error for ConfigError {}
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("idle", &self.idle())
-            .field("interval", &self.interval())
+            .field("idle", &self.idle)
+            .field("interval", &self.interval)
             .field("count", &self.count)
             .field("user_timeout", &self.user_timeout())
             .field("payload", &self.payload)
@@ -478,6 +478,7 @@ mod tests {
             config.with_interval(Duration::MAX),
             Err(ConfigError::TooLong)
         );
+        assert_eq!(config.with_count(2), Ok(config));
         assert_eq!(config.with_count(1), Err(ConfigError::CountTooSmall));
     }
 

@@ -1,5 +1,7 @@
 //! What a link makes of a socket's state, after what the frames have shown.
 
+use std::vec::Vec;
+
 use core::time::Duration;
 
 use ::smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
@@ -7,7 +9,7 @@ use ::smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
 use super::super::connection::{CloseReason, Ending};
 use super::super::engine::{Id, Link, Socket};
 use super::super::frame::{MAX_FRAME_LEN, Medium, Tuple};
-use super::{SOFTWARE, V4, emit, repr, tuple};
+use super::{SOFTWARE, V4, emit, repr, segment, tuple};
 use crate::{Config, Instant, State};
 
 /// A link with one connection, and the moves of a test.
@@ -46,7 +48,13 @@ impl Case {
 
     /// The verdict has fallen, and no end has its RST.
     fn given_up() -> Self {
+        Self::given_up_with(1000)
+    }
+
+    /// The same with such a window of ours.
+    fn given_up_with(window: u16) -> Self {
         let mut case = Self::open();
+        case.link.handle_sent(AT, &answer(window, 500));
         for secs in [11, 13, 15] {
             case.link.handle_timeout(Instant::from_millis(secs * 1000));
             if secs < 15 {
@@ -267,4 +275,55 @@ fn a_switch_asks_to_be_served() {
         assert_eq!(case.link.is_due(AT), is_change, "{config:?}");
         serve(&mut case);
     }
+}
+
+/// A RST that the stack refuses is sent again where the stack says that it stands, right at RCV.NXT. A
+/// stack that goes on refusing it there gets no third one.
+#[test]
+fn a_refused_reset_is_sent_again_once() {
+    for (window, standing, has_second) in [
+        (1000, 500, true),
+        (1000, 700, true),
+        (0, 700, true),
+        (0, 500, false),
+    ] {
+        let mut case = Case::given_up_with(window);
+        assert!(case.receives());
+        case.link.handle_answer(&answer(1000, standing));
+        assert_eq!(case.receives(), has_second, "{window}, {standing}");
+        case.link.handle_answer(&answer(1000, standing));
+        assert!(!case.receives(), "{window}, {standing}");
+        // It is written where the stack stands.
+        case.link.handle_answer(&answer(1000, 800));
+        let mut out = [0; MAX_FRAME_LEN];
+        let len = case.link.poll_receive(&mut out).unwrap();
+        let reset = segment(&out[..len]).unwrap();
+        assert!(reset.rst);
+        assert_eq!((reset.seq.0, reset.ack.map(|ack| ack.0)), (800, Some(77)));
+    }
+    // A RST or a SYN says nothing of where it stands.
+    for control in [TcpControl::Rst, TcpControl::Syn] {
+        let mut case = Case::given_up();
+        assert!(case.receives());
+        let tcp = TcpRepr {
+            control,
+            seq_number: TcpSeqNumber(77),
+            ack_number: Some(TcpSeqNumber(700)),
+            ..repr(b"")
+        };
+        case.link.handle_answer(&emit(V4, &tcp));
+        assert!(!case.receives(), "{control:?}");
+    }
+}
+
+/// An acknowledgement of our stack's.
+fn answer(window: u16, ack: i32) -> Vec<u8> {
+    let tcp = TcpRepr {
+        control: TcpControl::None,
+        seq_number: TcpSeqNumber(77),
+        ack_number: Some(TcpSeqNumber(ack)),
+        window_len: window,
+        ..repr(b"")
+    };
+    emit(V4, &tcp)
 }
