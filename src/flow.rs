@@ -277,7 +277,7 @@ impl Flow {
             self.facts.put(Facts::KNOWN, true);
             self.snd_una = segment.seq;
             self.snd_nxt = end;
-        } else if end.distance_from(self.snd_nxt) > 0 {
+        } else if end.distance_from(self.snd_nxt).is_positive() {
             self.snd_nxt = end;
         }
         self.rcv_nxt = ack;

@@ -374,7 +374,7 @@ fn quiet_is_the_stacks_word() {
 /// A buffer of any size, zero and beyond any window included, makes a flow that can be used.
 #[test]
 fn buffers_of_any_size() {
-    for capacity in [0, 1, 3, 1 << 30, u32::MAX] {
+    for capacity in [0, 1, 3, 1 << 30, 1 << 31, u32::MAX] {
         let mut flow = Flow::new(capacity, capacity);
         flow.handle_sent(&ours(SND, 0));
         assert!(flow.is_acceptable(&theirs(RCV.wrapping_sub(1), SND)));
