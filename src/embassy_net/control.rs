@@ -208,25 +208,18 @@ impl<const N: usize, const W: usize> Shared<N, W> {
         if let Some(id) = self.link.add(first) {
             return Some(id);
         }
-        let age = |entry: &&Entry<W>| self.noticed.wrapping_sub(entry.order);
-        let ended = self
-            .entries
-            .iter()
-            .flatten()
-            .filter(|entry| self.link.is_over(entry.id))
-            .max_by_key(age);
-        let off = || {
-            self.entries
-                .iter()
-                .flatten()
-                .filter(|entry| self.config_of(entry).is_none())
-                .max_by_key(age)
-        };
-        let id = match ended {
-            Some(entry) => entry.id,
-            None if config.is_some() => off()?.id,
-            None => return None,
-        };
+        // One loop over all: iterators that compare by key are much larger.
+        let mut best = None;
+        for entry in self.entries.iter().flatten() {
+            let is_over = self.link.is_over(entry.id);
+            if is_over || config.is_some() && self.config_of(entry).is_none() {
+                let rank = (is_over, self.noticed.wrapping_sub(entry.order));
+                if best.is_none_or(|(other, _)| rank > other) {
+                    best = Some((rank, entry.id));
+                }
+            }
+        }
+        let (_, id) = best?;
         self.link.remove(id);
         self.link.add(first)
     }
