@@ -50,6 +50,7 @@ impl<'d, D: Driver, const N: usize, M: RawMutex, const W: usize> Device<'d, D, N
     }
 
     /// Sends what is due.
+    #[inline(never)]
     fn serve(&mut self, now: Instant, cx: &mut Context<'_>) {
         self.state.with(|shared| shared.handle_timeout(now));
         loop {
