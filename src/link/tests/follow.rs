@@ -207,6 +207,31 @@ fn a_reset_that_did_not_count_changes_nothing() {
     }
 }
 
+/// For an adapter that knows no sockets, the peer's RST is one if it lies within the window, or if the
+/// numbers are not known. The buffers are of 1024 octets.
+#[test]
+fn a_reset_outside_the_window_is_none() {
+    for (seq, is_reset) in [
+        (499, false),
+        (500, true),
+        (500 + 1024, true),
+        (500 + 1025, false),
+    ] {
+        let mut case = Case::open();
+        case.hears(TcpControl::Rst, seq);
+        case.link.settle();
+        let reset = Some(CloseReason::PeerReset {
+            while_probing: false,
+        });
+        let expected = if is_reset { reset } else { None };
+        assert_eq!(case.link.close_reason(case.id), expected, "{seq}");
+    }
+    let mut case = Case::opening();
+    case.hears(TcpControl::Rst, 9000);
+    case.link.settle();
+    assert!(case.link.close_reason(case.id).is_some());
+}
+
 /// After a verdict the socket is aborted only if it did not take its RST; and another connection takes
 /// the place no sooner than the peer has its RST.
 #[test]
