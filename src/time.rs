@@ -63,6 +63,7 @@ impl Instant {
         }
     }
 
+    #[inline(never)]
     pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
         self.micros.saturating_sub(earlier.micros)
     }

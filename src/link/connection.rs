@@ -163,6 +163,7 @@ impl<const W: usize> Seen<W> {
         phase: Phase::Free,
     };
 
+    #[inline(never)]
     pub(super) const fn new(tuple: Tuple<W>) -> Self {
         Self {
             tuple,
@@ -172,6 +173,7 @@ impl<const W: usize> Seen<W> {
     }
 
     /// Records that the handshake is over.
+    #[inline(never)]
     pub(super) fn open(&mut self, machine: &mut KeepAlive, now: Instant, is_heard: bool) {
         self.phase = Phase::Open;
         self.flow.set_unsent(false);

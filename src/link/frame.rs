@@ -423,7 +423,7 @@ impl Options {
     };
 
     /// `None` if they are malformed: the stack drops the segment.
-    #[inline(never)]
+    #[inline]
     fn find(mut octets: &[u8]) -> Option<Self> {
         const END: u8 = 0;
         const NO_OPERATION: u8 = 1;
@@ -759,7 +759,6 @@ pub(super) fn write_ethernet(
 }
 
 /// Writes the checksum of `octets` to its place in them.
-#[inline(never)]
 fn put_checksum(octets: &mut [u8], at: usize, pseudo: u64) {
     let checksum = !fold(sum(pseudo, octets));
     if let Some(place) = octets.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {

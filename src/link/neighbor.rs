@@ -122,6 +122,7 @@ struct Arp {
 }
 
 impl Arp {
+    #[inline]
     fn find(packet: &[u8]) -> Option<Self> {
         let arp = packet.first_chunk::<ARP_LEN>()?;
         let (fixed, rest) = arp.split_first_chunk::<8>()?;

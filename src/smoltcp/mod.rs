@@ -245,6 +245,7 @@ impl<const N: usize> KeepAliveSet<N> {
     /// to 500: until the device has room again, polling achieves nothing. Wake the loop sooner if
     /// the device has an interrupt for that.
     #[must_use = "it says when to poll next"]
+    #[inline(never)]
     pub fn poll_at(
         &mut self,
         now: time::Instant,
@@ -367,7 +368,6 @@ impl<const N: usize> KeepAliveSet<N> {
     /// lies together, at the beginning.
     pub const BYTES_TOUCHED_BY_SEGMENT: usize = Link::<N, WORDS>::BYTES_TOUCHED_BY_SEGMENT;
 
-    #[inline(never)]
     fn id(&self, handle: SocketHandle) -> Option<Id> {
         let is_its = |id: &Id| self.handles.get(id.0) == Some(&handle) && self.link.is_taken(*id);
         (0..N).map(Id).find(is_its)
@@ -446,7 +446,7 @@ impl<const N: usize> KeepAliveSet<N> {
     }
 
     /// Takes note of what the device did.
-    #[inline]
+    #[inline(never)]
     fn note_progress(&mut self, progress: Progress) {
         if self.progress != Progress::Sent {
             self.progress = progress;
