@@ -545,6 +545,17 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
             payload: b"\0",
             ..ack
         };
+        // An octet of another connection is not the keep-alive.
+        let other = TcpRepr {
+            src_port: asks.src_port + 1,
+            ..asks
+        };
+        let mut frame = emit(V4, &other);
+        let before = frame.clone();
+        link.handle_sent(at(17), &frame);
+        link.replace_keep_alive(&mut frame);
+        assert_eq!(frame, before);
+
         let mut frame = emit(V4, &asks);
         link.handle_sent(at(17), &frame);
         link.replace_keep_alive(&mut frame);

@@ -179,6 +179,40 @@ fn a_socket_has_another_connection_only_after_a_syn() {
     assert_eq!(case.state(), State::Disabled);
 }
 
+/// A SYN that is sent again is of the connection that its place has. One with another number, one that
+/// answers the peer's, or one on a connection that is open, is of another one.
+#[test]
+fn a_syn_that_is_sent_again_begins_nothing() {
+    let is_noted = |case: &Case| case.link.poll_opening() == Some(case.ends);
+    let mut case = Case::opening();
+    assert!(!is_noted(&case));
+    case.sends(TcpControl::Syn, 76);
+    assert!(!is_noted(&case));
+    case.sends(TcpControl::Syn, 77);
+    assert!(is_noted(&case));
+
+    // Its first SYN was not seen.
+    for is_answer in [false, true] {
+        let mut case = Case::new();
+        assert!(!case.begins());
+        let syn = TcpRepr {
+            control: TcpControl::Syn,
+            seq_number: TcpSeqNumber(76),
+            ack_number: is_answer.then_some(TcpSeqNumber(500)),
+            ..repr(b"")
+        };
+        case.link.handle_sent(AT, &emit(V4, &syn));
+        assert_eq!(is_noted(&case), is_answer);
+        // It was seen now, and has another number.
+        case.sends(TcpControl::Syn, 9000);
+        assert!(is_noted(&case));
+    }
+
+    let mut case = Case::open();
+    case.sends(TcpControl::Syn, 77);
+    assert!(is_noted(&case));
+}
+
 /// A RST, the peer's or ours, that the stack did not mean or believe leaves the connection as it was.
 #[test]
 fn a_reset_that_did_not_count_changes_nothing() {
