@@ -637,7 +637,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 return self.note_change();
             }
             // It may be the end of a handshake whose beginning was not seen.
-            Phase::Opening if !segment.rst => return self.note_change(),
+            Phase::Opening => return self.note_change(),
             // K19: a peer that lost its power and comes back from the same port sends a SYN. Without
             // numbers there is nothing to ask with.
             Phase::Open | Phase::Moved
