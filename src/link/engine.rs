@@ -900,7 +900,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let challenges = self.strangers == Strangers::Unanswered;
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
             let kind = match seen.phase {
-                Phase::Open if machine.is_wanting() => {
+                Phase::Open | Phase::Moved if machine.is_wanting() => {
                     let is_offered = machine.offer(now, seen.flow.is_busy());
                     is_offered.then_some(Kind::Probe)
                 }
@@ -953,8 +953,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 // Another connection may be waiting for its place.
                 self.note_change();
             }
-            Phase::Moved => seen.phase = Phase::Open,
+            Phase::Moved if !machine.is_wanting() => seen.phase = Phase::Open,
             _ if machine.is_wanting() => {
+                seen.phase = Phase::Open;
                 debug!("keep-alive {}: probe sent", index);
                 machine.handle_probe_sent(now);
                 // K17: the first probe of the round went unanswered.

@@ -110,7 +110,9 @@ pub(super) fn asked_in_icmpv6<const W: usize>(datagram: &Datagram<'_, W>) -> Opt
 
 /// Whether a datagram may carry neighbour discovery.
 pub(super) fn is_ndp<const W: usize>(datagram: &Datagram<'_, W>) -> bool {
-    datagram.protocol == PROTOCOL_ICMPV6 && datagram.hop_limit == NDP_HOP_LIMIT
+    datagram.protocol == PROTOCOL_ICMPV6
+        && datagram.hop_limit == NDP_HOP_LIMIT
+        && datagram.payload.first().is_some_and(|kind| *kind >= 133)
 }
 
 /// The fields of an ARP packet for IPv4 over Ethernet.
@@ -177,12 +179,18 @@ impl<const W: usize> Hops<W> {
     /// The next hop of a connection: never learned, it is the peer itself.
     #[inline(never)]
     fn address_of(&self, seen: &Seen<W>) -> Address<W> {
-        for hop in &self.known {
-            if hop.hardware == seen.hardware {
-                return hop.address;
+        let remote = seen.tuple.remote;
+        let mut address = remote;
+        for hop in self.known.iter().rev() {
+            // A machine may have several addresses; and the question is of the peer's protocol.
+            if hop.hardware == seen.hardware && hop.address.is_v4() == remote.is_v4() {
+                if hop.address == remote {
+                    return remote;
+                }
+                address = hop.address;
             }
         }
-        seen.tuple.remote
+        address
     }
 
     /// Wants a question to leave for the next hop of `connections[index]` (K17). One that left at this
@@ -237,8 +245,14 @@ impl<const W: usize> Hops<W> {
             let is_recent = now < self.asked.plus_micros(interval);
             if is_stacks || is_answer && is_recent && connection.machine.is_hop_asked() {
                 is_believed = true;
+                if self.asked_for == connection.seen.hardware {
+                    // It is the same hop still.
+                    self.asked_for = hardware;
+                }
                 is_urgent |= connection.handle_hop_answered(hardware);
-            } else if connection.seen.hardware != hardware && !is_recent {
+            } else if connection.seen.hardware != hardware
+                && !(is_recent && self.asked_for == connection.seen.hardware)
+            {
                 self.wanted = Some(index);
                 is_urgent = true;
             }
@@ -254,11 +268,23 @@ impl<const W: usize> Hops<W> {
 
     /// Takes note of a next hop, in the place that it has, or in one that no connection uses.
     fn learn(&mut self, learned: Hop<W>, connections: &[Connection<W>]) {
-        let is_free = |hop: &&mut Hop<W>| {
+        let mut best = None;
+        for (index, hop) in self.known.iter().enumerate() {
             let is_user = |user: &Connection<W>| user.goes_through(hop.hardware);
-            hop.address == learned.address || !connections.iter().any(is_user)
-        };
-        if let Some(hop) = self.known.iter_mut().find(is_free) {
+            let rank = if hop.address == learned.address {
+                3
+            } else if hop.address == Address::NONE {
+                2
+            } else if connections.iter().any(is_user) {
+                continue;
+            } else {
+                1
+            };
+            if best.is_none_or(|(other, _)| rank > other) {
+                best = Some((rank, index));
+            }
+        }
+        if let Some(hop) = best.and_then(|(_, index)| self.known.get_mut(index)) {
             *hop = learned;
         }
     }

@@ -8,6 +8,7 @@
 )]
 
 mod follow;
+mod hops;
 
 use std::vec;
 use std::vec::Vec;
