@@ -500,7 +500,27 @@ impl Flow {
     #[cfg(feature = "link")]
     pub(crate) const fn is_reset(&self, segment: &Segment) -> bool {
         let ahead = segment.seq.wrapping_sub(self.rcv_nxt.0).0;
-        !self.is_known() || ahead <= self.reach()
+        let window = if self.rcv_wnd == 0 {
+            1
+        } else {
+            self.rcv_wnd as u32
+        };
+        let shift = (self.reach_log2 as u32).saturating_sub(15);
+        if self.is_known() {
+            return ahead < window << shift;
+        }
+        // RFC 9293 3.10.7.3: in SYN-SENT it has to acknowledge our SYN, if we have seen that.
+        match segment.ack {
+            Some(ack) => self.snd_nxt.0 == 0 || ack.0 == self.snd_nxt.0,
+            None => self.snd_nxt.0 == 0,
+        }
+    }
+
+    /// Whether a RST of ours, while a connection is being opened, ends that: it has the numbers of our
+    /// SYN, or we have not seen one.
+    #[cfg(feature = "link")]
+    pub(crate) const fn is_of_handshake(&self, segment: &Segment) -> bool {
+        self.snd_nxt.0 == 0 || segment.seq.0 == self.snd_una.0 || segment.seq.0 == self.snd_nxt.0
     }
 
     #[inline]

@@ -28,6 +28,8 @@ use embassy_net_driver::{
 };
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_time::{MockDriver, Timer};
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{IpProtocol, IpRepr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
 use tcp_keepalive::embassy_net::{self as keep_alive, CloseReason, Connection, Error, Notice};
 use tcp_keepalive::{Config, Event, State};
 
@@ -1279,4 +1281,98 @@ fn every_method_of_the_inner_driver_is_forwarded() {
             Checksum::Rx
         ]
     ));
+}
+
+/// A segment of the peer's to us, without payload, over IP alone.
+fn segment_of_peers(ports: [u16; 2], control: TcpControl, seq: u32, ack: Option<i32>) -> Vec<u8> {
+    let (src, dst) = (V4.peers.into(), V4.ours.into());
+    let tcp = TcpRepr {
+        src_port: ports[0],
+        dst_port: ports[1],
+        control,
+        seq_number: TcpSeqNumber(seq.cast_signed()),
+        ack_number: ack.map(TcpSeqNumber),
+        window_len: 1024,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: &[],
+    };
+    let capabilities = ChecksumCapabilities::default();
+    let ip = IpRepr::new(src, dst, IpProtocol::Tcp, tcp.buffer_len(), 64);
+    let mut packet = vec![0; ip.buffer_len()];
+    ip.emit(&mut packet, &capabilities);
+    let (_, payload) = packet.split_at_mut(ip.header_len());
+    let mut segment = TcpPacket::new_unchecked(payload);
+    tcp.emit(&mut segment, &src, &dst, &capabilities);
+    packet
+}
+
+/// A RST beyond our window, twice within a second: the stack answers the first, and drops the second
+/// without a word. The connection lives on, and is kept alive.
+#[test]
+fn reset_beyond_the_window_changes_nothing() {
+    for count in [1, 2] {
+        let mut lab = Lab::new(HardwareAddress::Ip);
+        lab.control.set_default(Some(short()));
+        lab.listen(PORT);
+        let (connection, read) = lab.connect(PORT);
+        lab.run(11);
+        assert_eq!(lab.control.state(connection), Some(State::Armed));
+        // A probe of ours: its numbers.
+        let last = lab.out.sent.borrow().last().unwrap().clone();
+        let rcv_nxt = u32::from_be_bytes(last[28..32].try_into().unwrap());
+        let window = u16::from_be_bytes(last[34..36].try_into().unwrap());
+        let ports = [PORT, connection.local.port()];
+        let beyond = rcv_nxt.wrapping_add(window.into());
+        let reset = segment_of_peers(ports, TcpControl::Rst, beyond, None);
+        for _ in 0..count {
+            lab.back.send(reset.clone());
+            lab.run_until(
+                now() + Duration::from_millis(100),
+                Duration::from_millis(10),
+            );
+        }
+        assert_eq!(read.get(), None);
+        assert_eq!(lab.control.close_reason(connection), None, "{count}");
+        lab.cut(true);
+        lab.run(20);
+        assert_eq!(read.get(), RESET, "{count}");
+    }
+}
+
+/// While our SYN is under way, a segment arrives that the stack does not take for its answer: a RST with
+/// a wrong acknowledgement number, which it drops, or an ACK with one, of a peer that remembers an older
+/// connection, which it answers with a RST (RFC 9293 3.10.7.3). It goes on opening, and so do we.
+#[test]
+fn segment_that_answers_no_syn_of_ours_ends_nothing() {
+    for control in [TcpControl::Rst, TcpControl::None] {
+        for is_slow in [false, true] {
+            let mut lab = Lab::new(HardwareAddress::Ip);
+            lab.control.set_default(Some(short()));
+            lab.listen(PORT);
+            lab.out.is_cut.set(true);
+            let (connection, read) = lab.connect_and_write(Duration::ZERO, 0);
+            lab.run_until(Duration::from_millis(100), Duration::from_millis(10));
+            let syn = lab.out.sent.borrow().last().unwrap().clone();
+            let port = u16::from_be_bytes([syn[20], syn[21]]);
+            let old = segment_of_peers([PORT, port], control, 1000, Some(2000));
+            lab.back.send(old);
+            lab.run_until(Duration::from_millis(200), Duration::from_millis(10));
+            assert_eq!(lab.control.try_next_event(), None);
+            lab.out.is_cut.set(false);
+            if is_slow {
+                lab.out.send(syn);
+            }
+            lab.run(5);
+            let connection = connection.get().expect("the stack connects");
+            assert_eq!(lab.control.close_reason(connection), None);
+            assert_eq!(lab.control.state(connection), Some(State::Armed));
+            lab.cut(true);
+            lab.run(20);
+            assert_eq!(read.get(), RESET);
+        }
+    }
 }

@@ -733,6 +733,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         match seen.phase {
             Phase::ResetReceived if !segment.rst => seen.open(machine, self.now, false),
+            // RFC 9293 3.10.7.3: the answer to a segment that is none to our SYN.
+            Phase::Opening if segment.rst && !seen.flow.is_of_handshake(segment) => return,
             _ if segment.rst => seen.phase = Phase::ResetSent,
             // The stack has taken the peer's SYN and ACK. One that was opened by the peer had its
             // numbers before.
