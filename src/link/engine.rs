@@ -558,8 +558,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
             let ([t1, t0] | [t1, t0, ..]) = *kind else {
                 return;
             };
+            let is_v6 = packet.first().is_some_and(|octet| octet >> 4 == 6);
             match u16::from_be_bytes([t1, t0]) {
-                ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => {}
+                ETHERTYPE_IPV4 if !is_v6 => {}
+                ETHERTYPE_IPV6 if is_v6 => {}
                 ETHERTYPE_ARP => return self.handle_arp(packet, is_received, to[0] & 1 == 0),
                 _ => return,
             }

@@ -318,20 +318,19 @@ impl<'f, const W: usize> Datagram<'f, W> {
     }
 
     /// The segment's checksum, and that of an IPv4 header, are right, as far as `software` has to
-    /// verify them (RFC 9293 3.1, RFC 4443 2.3). Of a long segment that is only the header's. Both are
-    /// added up before they are compared: one error does not make up for another.
+    /// verify them (RFC 9293 3.1, RFC 4443 2.3). Of a long segment that is only the header's.
     pub(super) fn is_intact(&self, software: Checksums) -> bool {
-        let mut total = 0;
-        if software.ipv4.on_receive() {
-            total = sum(total, self.header);
+        // IPv6 has no checksum of its own.
+        let is_v4 = !self.header.is_empty();
+        if is_v4 && software.ipv4.on_receive() && !is_zero(sum(0, self.header)) {
+            return false;
         }
         let len = self.payload.len();
-        if software.transport.on_receive() && len <= VERIFIED_LEN {
-            let pseudo = pseudo_header(self.protocol, len, &self.src, &self.dst);
-            total = sum(total.wrapping_add(pseudo), self.payload);
+        if !software.transport.on_receive() || len > VERIFIED_LEN {
+            return true;
         }
-        // Nothing at all was added, or the zero of one's complement comes out.
-        total == 0 || fold(total) == 0xffff
+        let pseudo = pseudo_header(self.protocol, len, &self.src, &self.dst);
+        is_zero(sum(pseudo, self.payload))
     }
 
     /// The facts of its TCP header, unless that is malformed.
@@ -427,7 +426,10 @@ impl Options {
     fn find(mut octets: &[u8]) -> Option<Self> {
         const END: u8 = 0;
         const NO_OPERATION: u8 = 1;
+        const MAX_SEGMENT_SIZE: u8 = 2;
         const WINDOW_SCALE: u8 = 3;
+        const SACK_PERMITTED: u8 = 4;
+        const SACK: u8 = 5;
         const TIMESTAMPS: u8 = 8;
         let mut found = Self::NONE;
         loop {
@@ -444,7 +446,11 @@ impl Options {
                                 u32::from_be_bytes([*e0, *e1, *e2, *e3]),
                             ));
                         }
-                        (WINDOW_SCALE | TIMESTAMPS, _) | (_, [] | [_]) => return None,
+                        // The stack drops a segment with one of these if its length is wrong.
+                        (MAX_SEGMENT_SIZE, [_, _, _, _]) | (SACK_PERMITTED, [_, _]) => {}
+                        (SACK, _) if option.len() % 8 == 2 && option.len() > 2 => {}
+                        (MAX_SEGMENT_SIZE | WINDOW_SCALE | SACK_PERMITTED | SACK, _)
+                        | (_, [] | [_]) => return None,
                         _ => {}
                     }
                     rest
@@ -518,22 +524,23 @@ impl<'f> Plain<'f> {
             Verified::One => return None,
         }
         let [ip @ .., _, _, _, _, _] = self.words;
+        let [_, _, _, src, dst, tcp @ ..] = self.words;
+        let add = |sum: u64, word: &[u8; 4]| sum.wrapping_add(u32::from_ne_bytes(*word).into());
+        if !is_zero(ip.iter().fold(0, add)) {
+            return Some(false);
+        }
         let len = self.len.wrapping_sub(20);
-        let total = if usize::from(len) > VERIFIED_LEN {
-            sum(0, ip.as_flattened())
-        } else {
-            let [l1, l0] = len.to_be_bytes();
-            let pseudo = u64::from(u32::from_ne_bytes([0, PROTOCOL_TCP, l1, l0]));
-            let add = |sum: u64, word: &[u8; 4]| sum.wrapping_add(u32::from_ne_bytes(*word).into());
-            let total = self.words[3..5].iter().fold(pseudo, add);
-            let total = self.words.iter().fold(total, add);
-            // Most acknowledgements end here, and need no loop.
-            match self.datagram.get(40..) {
-                Some(payload @ [_, ..]) => sum(total, payload),
-                _ => total,
-            }
-        };
-        Some(fold(total) == 0xffff)
+        if usize::from(len) > VERIFIED_LEN {
+            return Some(true);
+        }
+        let [l1, l0] = len.to_be_bytes();
+        let pseudo = [[0, PROTOCOL_TCP, l1, l0], *src, *dst];
+        let total = tcp.iter().fold(pseudo.iter().fold(0, add), add);
+        // Most acknowledgements end here, and need no loop.
+        Some(match self.datagram.get(40..) {
+            Some(payload @ [_, ..]) => is_zero(sum(total, payload)),
+            _ => is_zero(total),
+        })
     }
 
     #[inline]
@@ -630,6 +637,12 @@ fn sum(mut sum: u64, octets: &[u8]) -> u64 {
         _ => return sum,
     };
     sum.wrapping_add(u64::from(u32::from_ne_bytes(last)))
+}
+
+/// What was added up is a zero of one's complement, as octets and their checksum are.
+#[inline]
+fn is_zero(sum: u64) -> bool {
+    fold(sum) == 0xffff
 }
 
 /// All 16-bit words of a sum, added in one's complement. The sum is of less than 2^16 words.

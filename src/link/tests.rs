@@ -13,7 +13,7 @@ mod hops;
 use std::vec;
 use std::vec::Vec;
 
-use ::smoltcp::phy::ChecksumCapabilities;
+use ::smoltcp::phy::{self, ChecksumCapabilities};
 use ::smoltcp::wire::{
     EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpProtocol, IpRepr,
     Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
@@ -236,6 +236,155 @@ fn a_plain_segment_is_read_alike() {
     assert!(Plain::find(&emit(V6, &repr(b""))).is_none());
 }
 
+/// The IPv4 header and the segment are both wrong, by opposite amounts: the stack drops it for its
+/// header.
+#[test]
+fn k18_two_errors_do_not_make_up_for_each_other() {
+    let plain = TcpRepr {
+        timestamp: None,
+        control: TcpControl::None,
+        ..repr(b"ab")
+    };
+    let mut packet = emit(V4, &plain);
+    packet[1] ^= 4; // TOS: the header's sum is 4 higher
+    packet[41] -= 4; // the payload's is 4 lower
+    assert_eq!(packet[40], b'a');
+    let datagram = Datagram::<4>::find(&packet, false).unwrap();
+    let found = Plain::find(&packet).unwrap();
+    assert!(!datagram.is_intact(SOFTWARE), "the long way");
+    assert_eq!(found.is_intact(Verified::All), Some(false), "the short way");
+}
+
+/// K18: a timestamp option of another length is an unknown option to smoltcp, which takes the segment.
+#[test]
+fn k18_a_timestamp_option_of_another_length_is_skipped() {
+    for options in [
+        [8, 8, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1],
+        [8, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+    ] {
+        let mut packet = emit(V4, &repr(b""));
+        packet[40..52].copy_from_slice(&options);
+        let mut tcp = TcpPacket::new_checked(&mut packet[20..]).unwrap();
+        tcp.fill_checksum(&V4[0], &V4[1]);
+        let tcp = TcpPacket::new_checked(&packet[20..]).unwrap();
+        assert!(TcpRepr::parse(&tcp, &V4[0], &V4[1], &ChecksumCapabilities::default()).is_ok());
+        let datagram = Datagram::<4>::find(&packet, false).unwrap();
+        assert!(datagram.segment().is_some(), "{options:?}");
+    }
+}
+
+/// Packets as smoltcp writes them, with bits flipped, lengths changed, an end cut off or put on; half of
+/// them with right checksums all the same: the short way and the long one read them alike, and both take
+/// what smoltcp takes.
+#[test]
+fn k18_damaged_packets_are_read_as_smoltcp_reads_them() {
+    let mut state = 0x1234_5678_9abc_def0_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % u64::try_from(below).unwrap()).unwrap()
+    };
+    let (mut taken, mut plains) = (0, 0);
+    for round in 0..40_000 {
+        let len = random(2) * random(130);
+        let payload: Vec<u8> = (0..len).map(|_| random(256).to_le_bytes()[0]).collect();
+        let tcp = TcpRepr {
+            timestamp: repr(b"").timestamp.filter(|_| random(4) == 0),
+            control: [TcpControl::None, TcpControl::Psh, TcpControl::Fin][random(3)],
+            ..repr(&payload)
+        };
+        let mut packet = emit(V4, &tcp);
+        for _ in 0..random(4) {
+            let within = if random(3) == 0 {
+                packet.len()
+            } else {
+                44.min(packet.len())
+            };
+            packet[random(within)] ^= 1 << random(8);
+        }
+        if random(3) == 0 {
+            packet[3] = random(80).to_le_bytes()[0];
+        }
+        if random(2) == 0
+            && let Ok(mut ip) = Ipv4Packet::new_checked(&mut packet[..])
+        {
+            ip.fill_checksum();
+            let (src, dst) = (ip.src_addr().into(), ip.dst_addr().into());
+            if let Ok(mut tcp) = TcpPacket::new_checked(ip.payload_mut()) {
+                tcp.fill_checksum(&src, &dst);
+            }
+        }
+        packet.resize(packet.len() + random(2) * random(8), 0);
+        if random(10) == 0 {
+            packet.truncate(random(packet.len() + 1));
+        }
+        for is_v4 in [true, false] {
+            for is_tcp in [true, false] {
+                let of = |is_software| {
+                    if is_software {
+                        Checksum::Software
+                    } else {
+                        Checksum::Device
+                    }
+                };
+                let software = Checksums {
+                    ipv4: of(is_v4),
+                    transport: of(is_tcp),
+                };
+                let theirs = smoltcp_reads(&packet, software);
+                let long = Datagram::<4>::find(&packet, false)
+                    .and_then(|found| Some((found.segment()?, found, found.ports()?)));
+                if let Some(plain) = Plain::find(&packet) {
+                    plains += 1;
+                    let (segment, found, ports) = long.unwrap();
+                    assert_eq!(plain.segment(), segment);
+                    assert_eq!(plain.received_tuple(), found.received_tuple(ports));
+                    if let Some(is_intact) = plain.is_intact(software.verified()) {
+                        assert_eq!(is_intact, found.is_intact(software), "{round}");
+                    }
+                }
+                let long = long.filter(|(_, found, _)| found.is_intact(software));
+                // The checksum of a long one is not verified, and there is no port zero.
+                let is_other = long.is_some_and(|(_, found, ports)| {
+                    let [a, b, c, d] = ports.to_ne_bytes();
+                    found.payload.len() > 128 || [a, b] == [0, 0] || [c, d] == [0, 0]
+                });
+                if !is_other {
+                    let ours = long.map(|(segment, ..)| (segment.seq.0, segment.len));
+                    assert_eq!(ours, theirs, "{round}: {packet:02x?}");
+                    taken += u32::from(ours.is_some());
+                }
+            }
+        }
+    }
+    assert!(taken > 10_000 && plains > 10_000, "{taken}, {plains}");
+}
+
+/// What smoltcp makes of a packet: a segment's number, and how many octets it has.
+fn smoltcp_reads(packet: &[u8], software: Checksums) -> Option<(u32, u32)> {
+    let theirs = |checksum: Checksum| {
+        if checksum.on_receive() {
+            phy::Checksum::Both
+        } else {
+            phy::Checksum::None
+        }
+    };
+    let mut capabilities = ChecksumCapabilities::ignored();
+    capabilities.ipv4 = theirs(software.ipv4);
+    capabilities.tcp = theirs(software.transport);
+    let packet = Ipv4Packet::new_checked(packet).ok()?;
+    let ip = Ipv4Repr::parse(&packet, &capabilities).ok()?;
+    if packet.more_frags() || packet.frag_offset() != 0 || ip.next_header != IpProtocol::Tcp {
+        return None;
+    }
+    let tcp = TcpPacket::new_checked(packet.payload()).ok()?;
+    let [src, dst] = [ip.src_addr.into(), ip.dst_addr.into()];
+    let tcp = TcpRepr::parse(&tcp, &src, &dst, &capabilities).ok()?;
+    let len = u32::try_from(tcp.payload.len()).unwrap();
+    Some((tcp.seq_number.0.cast_unsigned(), len))
+}
+
 /// Malformed TCP options make a segment that the stack drops.
 #[test]
 fn malformed_options_are_refused() {
@@ -252,7 +401,10 @@ fn malformed_options_are_refused() {
         [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2],
         [3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         [3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        [8, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [5, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [5, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         [5, 40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     ] {
         assert_eq!(with(options), None, "{options:?}");
