@@ -13,12 +13,14 @@ mod twins;
 use std::time::Duration;
 
 use scenario::{End, Scenario, Setup, Time, config, established, ms, s};
-use smoltcp::iface::{Config as InterfaceConfig, Interface, SocketHandle, SocketSet};
+use smoltcp::iface::{
+    Config as InterfaceConfig, Interface, PollIngressSingleResult, SocketHandle, SocketSet,
+};
 use smoltcp::phy::{Loopback, Medium};
 use smoltcp::socket::tcp::State as Tcp;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetAddress, HardwareAddress, Ieee802154Address};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, Ieee802154Address, IpAddress, IpCidr};
 use tcp_keepalive::smoltcp::{CloseReason, EnableError, KeepAliveSet};
 use tcp_keepalive::{Cause, Config, Event, State};
 use tcp_keepalive_sim::Manner;
@@ -1372,4 +1374,43 @@ fn loopback() -> (Interface, Loopback, SocketSet<'static>, SocketHandle) {
     let mut sockets = SocketSet::new(Vec::new());
     let handle = sockets.add(tcp::Socket::new(buffer(), buffer()));
     (iface, device, sockets, handle)
+}
+
+/// `poll_ingress_single` until there is nothing more, with the device wrapped at each call, comes to an
+/// end; and what was due has left.
+#[test]
+fn ingress_one_frame_at_a_time_comes_to_an_end() {
+    let mut device = Loopback::new(Medium::Ip);
+    let mut iface = Interface::new(
+        InterfaceConfig::new(HardwareAddress::Ip),
+        &mut device,
+        Instant::ZERO,
+    );
+    let own = IpAddress::v4(127, 0, 0, 1);
+    iface.update_ip_addrs(|addresses| addresses.push(IpCidr::new(own, 8)).unwrap());
+    let buffer = || tcp::SocketBuffer::new(vec![0; 64]);
+    let mut sockets = SocketSet::new(Vec::new());
+    let client = sockets.add(tcp::Socket::new(buffer(), buffer()));
+    let server = sockets.add(tcp::Socket::new(buffer(), buffer()));
+    let mut keep_alive = KeepAliveSet::<1>::new();
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+    keep_alive.enable(client, config).unwrap();
+    sockets.get_mut::<tcp::Socket>(server).listen(80).unwrap();
+    let socket = sockets.get_mut::<tcp::Socket>(client);
+    socket.connect(iface.context(), (own, 80), 49_152).unwrap();
+    for millis in 0..100 {
+        let now = Instant::from_millis(millis);
+        keep_alive.poll(now, &mut iface, &mut device, &mut sockets);
+    }
+    // The probe is due at 10 s.
+    let now = Instant::from_millis(10_100);
+    let mut calls = 0;
+    while iface.poll_ingress_single(now, &mut keep_alive.wrap(&mut device), &mut sockets)
+        != PollIngressSingleResult::None
+    {
+        calls += 1;
+        assert!(calls < 100_000, "it goes on for ever");
+    }
+    let stats = keep_alive.stats(client).unwrap();
+    assert_eq!(stats.probes_sent, 1);
 }

@@ -841,6 +841,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
         self.work != Work::Nothing || now >= self.wake_at
     }
 
+    /// Whether time has gone on since [`handle_now`](Self::handle_now) was called last.
+    #[cfg(feature = "smoltcp")]
+    #[inline]
+    pub(crate) fn is_later(&self, now: Instant) -> bool {
+        self.now < now
+    }
+
     /// Whether more than time has made something due.
     #[cfg(feature = "smoltcp")]
     #[inline]

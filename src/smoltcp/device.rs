@@ -94,13 +94,26 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
     #[cold]
     #[inline(never)]
     fn hand_over(&mut self, timestamp: time::Instant) -> bool {
+        let Shared { set, step, len } = &mut self.shared;
+        *len = 0;
+        let Some(set) = set.get_mut() else {
+            return false;
+        };
+        if set.link.is_later(instant_in(timestamp)) {
+            // More may have arrived since the device was empty, and is heard first (K9): another empty
+            // frame.
+            set.is_emptied = false;
+            *step = Step::Receive;
+            return true;
+        }
         self.serve(timestamp);
         let Shared { set, step, len } = &mut self.shared;
-        let written = set
-            .get_mut()
-            .as_mut()
-            .and_then(|set| set.link.poll_receive(&mut set.frame));
+        let Some(set) = set.get_mut() else {
+            return false;
+        };
+        let written = set.link.poll_receive(&mut set.frame);
         if written.is_none() {
+            set.is_emptied = false;
             *step = Step::Receive;
         }
         *len = written.unwrap_or(0);
@@ -183,7 +196,10 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
                 None if is_idle && !set.link.has_work() => return None,
                 None if !is_idle && !set.link.is_due_at(instant_in(timestamp)) => return None,
                 // An empty frame: the stack passes it over, and asks again.
-                None => self.shared.step = Step::Serve,
+                None => {
+                    set.is_emptied = true;
+                    self.shared.step = Step::Serve;
+                }
             }
         }
         let shared = &self.shared;
@@ -203,7 +219,9 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
     fn transmit(&mut self, timestamp: time::Instant) -> Option<Self::TxToken<'_>> {
         let set = self.shared.set.get_mut().as_mut()?;
         if self.shared.step != Step::Idle {
-            set.link.handle_now(instant_in(timestamp));
+            let now = instant_in(timestamp);
+            set.is_emptied &= !set.link.is_later(now);
+            set.link.handle_now(now);
         }
         let inner = self.inner.transmit(timestamp);
         if inner.is_none() {

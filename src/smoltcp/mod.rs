@@ -100,6 +100,9 @@ pub struct KeepAliveSet<const N: usize> {
     /// The interface's addresses as they were at the last poll, folded into a word.
     addresses: u32,
     backoff_micros: u32,
+    /// The device was found empty, and something was due: the next call of `receive` serves it, which may
+    /// be another wrapper's.
+    is_emptied: bool,
 }
 
 /// What is known of the device.
@@ -148,6 +151,7 @@ impl<const N: usize> KeepAliveSet<N> {
                 device: Known::Nothing,
                 addresses: 0,
                 backoff_micros: 0,
+                is_emptied: false,
             }
         }
     }
@@ -208,6 +212,7 @@ impl<const N: usize> KeepAliveSet<N> {
     ) -> PollResult {
         let at = instant_in(now);
         self.progress = Progress::None;
+        self.is_emptied = false;
         self.link.handle_now(at);
         let mut step = Step::Idle;
         if self.link.is_due_at(at) || fold(iface) != self.addresses {
@@ -234,7 +239,12 @@ impl<const N: usize> KeepAliveSet<N> {
     #[inline]
     pub fn wrap<'a, D: phy::Device + ?Sized>(&'a mut self, device: &'a mut D) -> Device<'a, D, N> {
         self.meet(device);
-        Device::new(self, device, Step::Receive)
+        let step = if self.is_emptied {
+            Step::Serve
+        } else {
+            Step::Receive
+        };
+        Device::new(self, device, step)
     }
 
     /// Returns when to call [`poll`](Self::poll) next, if no frame arrives before: the earlier of what
