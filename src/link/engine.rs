@@ -291,11 +291,16 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 Phase::Opening => !is_open || !is_noted,
                 // Of another connection, the SYN would have been noted.
                 Phase::Open | Phase::Moved => !is_noted,
+                // The SYN was that of a stranger: see `poll_receive`.
+                Phase::Dead | Phase::StackTold if seen.flow.has_stranger() => is_open,
                 _ => is_open && !is_noted,
             };
         }
         match seen.phase {
-            Phase::StackTold | Phase::Dead if is_same => return true,
+            Phase::StackTold | Phase::Dead if is_same => {
+                seen.flow.set_stranger(false);
+                return true;
+            }
             Phase::PeerTold if is_same => return false,
             // The RST for the old peer goes first.
             Phase::Free | Phase::GivenUp | Phase::StackTold => return false,
@@ -605,8 +610,21 @@ impl<const N: usize, const W: usize> Link<N, W> {
         self.find(tuple)
     }
 
+    /// Looks for the connection of a segment. A stranger that opens one with the same ends knows nothing
+    /// of the one that is open: the segments are those of the new one (K19).
+    #[inline(never)]
+    fn search_newest(&mut self, tuple: &Tuple<W>) -> Option<usize> {
+        let index = self.search(tuple)?;
+        let is_open = self.connections.get(index)?.is_open();
+        let noted = find_noted(&mut self.openings, tuple);
+        if is_open && noted.is_some_and(|noted| noted.phase == Phase::Opening) {
+            return None;
+        }
+        Some(index)
+    }
+
     fn handle_received_segment(&mut self, tuple: &Tuple<W>, segment: &Segment) {
-        let index = self.search(tuple);
+        let index = self.search_newest(tuple);
         let (seen, machine) = match index.and_then(|at| self.connections.get_mut(at)) {
             Some(Connection { seen, machine }) => (seen, Some(machine)),
             None => match find_noted(&mut self.openings, tuple) {
@@ -668,7 +686,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         hop: HardwareAddr,
         hop_limit: u8,
     ) {
-        let mut index = self.search(tuple);
+        let mut index = self.search_newest(tuple);
         if index.is_none() && segment.len == 1 {
             // The verdict was sooner than the stack's keep-alive, or the application switched ours off.
             let is_asked = |Connection { seen, .. }: &Connection<W>| {
@@ -998,6 +1016,12 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 Phase::PeerTold => Phase::Dead,
                 _ => continue,
             };
+            if find_noted(&mut self.openings, &seen.tuple).is_some() {
+                // Another socket has the same ends, and the stack would take the RST for its.
+                seen.flow.set_stranger(true);
+                self.work = Work::Follow;
+                continue;
+            }
             let kind = Kind::ResetOfPeer;
             return seen.write(out, self.framing, self.hardware, kind, ProbePayload::Empty);
         }

@@ -9,6 +9,7 @@
 
 mod follow;
 mod hops;
+mod twins;
 
 use std::vec;
 use std::vec::Vec;
