@@ -498,6 +498,7 @@ impl Flow {
 
     /// Whether a received RST is one that our stack takes: in the window (RFC 5961 3.2).
     #[cfg(feature = "link")]
+    #[inline]
     pub(crate) const fn is_reset(&self, segment: &Segment) -> bool {
         let ahead = segment.seq.wrapping_sub(self.rcv_nxt.0).0;
         let window = if self.rcv_wnd == 0 {
