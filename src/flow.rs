@@ -508,7 +508,7 @@ impl Flow {
         };
         let shift = (self.reach_log2 as u32).saturating_sub(15);
         if self.is_known() {
-            return ahead < window << shift;
+            return ahead < window.wrapping_shl(shift);
         }
         // RFC 9293 3.10.7.3: in SYN-SENT it has to acknowledge our SYN, if we have seen that.
         match segment.ack {

@@ -266,10 +266,11 @@ impl<const W: usize> Hops<W> {
         is_urgent
     }
 
-    /// Takes note of a next hop, in the place that it has, or in one that no connection uses.
+    /// Takes note of a next hop: in the place that it has, or else in an empty one, or else in one that no
+    /// connection uses.
     fn learn(&mut self, learned: Hop<W>, connections: &[Connection<W>]) {
-        let mut best = None;
-        for (index, hop) in self.known.iter().enumerate() {
+        let mut best: Option<(u8, &mut Hop<W>)> = None;
+        for hop in &mut self.known {
             let is_user = |user: &Connection<W>| user.goes_through(hop.hardware);
             let rank = if hop.address == learned.address {
                 3
@@ -280,11 +281,11 @@ impl<const W: usize> Hops<W> {
             } else {
                 1
             };
-            if best.is_none_or(|(other, _)| rank > other) {
-                best = Some((rank, index));
+            if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+                best = Some((rank, hop));
             }
         }
-        if let Some(hop) = best.and_then(|(_, index)| self.known.get_mut(index)) {
+        if let Some((_, hop)) = best {
             *hop = learned;
         }
     }
