@@ -579,6 +579,12 @@ impl KeepAlive {
             return;
         }
         self.last_heard = earlier(self.last_heard, now);
+        let since = self.since;
+        if since > now && self.flags.has(Flags::STRUCK) {
+            // It struck by a reading that was too high: its clock starts anew.
+            self.flags.clear(Flags::STRUCK);
+            self.phase = Phase::Owing;
+        }
         self.since = earlier(self.since, now);
         self.asked = earlier(self.asked, now);
     }
@@ -643,8 +649,13 @@ impl KeepAlive {
             _ => false,
         };
         if is_overtaken {
-            self.flags.clear(Flags::STRUCK);
-            self.enter(Phase::PutOff, now);
+            if is_busy && self.user_timeout.is_some() {
+                // What is queued cannot leave either, or the timeout's clock would run (K11).
+                self.owe(now, false);
+            } else {
+                self.flags.clear(Flags::STRUCK);
+                self.enter(Phase::PutOff, now);
+            }
         }
     }
 
@@ -782,6 +793,23 @@ impl KeepAlive {
     #[inline]
     pub(crate) const fn is_armed(&self) -> bool {
         matches!(self.phase, Phase::Armed)
+    }
+
+    /// Nothing may be sent for it (K1).
+    #[cfg(feature = "link")]
+    pub(crate) const fn is_off(&self) -> bool {
+        matches!(self.phase, Phase::Off)
+    }
+
+    /// The probe left once more, for another next hop: before a verdict it has its interval, once in a
+    /// round.
+    #[cfg(feature = "link")]
+    pub(crate) fn handle_probe_sent_again(&mut self, now: Instant) {
+        if self.phase == Phase::Sent && self.is_deciding(false) && !self.flags.has(Flags::SPARED) {
+            self.flags.set(Flags::SPARED);
+            self.enter(Phase::Sent, now);
+            self.asked = now;
+        }
     }
 
     /// A probe of ours has left and is not answered.

@@ -2006,3 +2006,41 @@ mod any_order {
         }
     }
 }
+
+/// A device that refuses all, and data that is queued at any moment: the limit of `detect_within` holds,
+/// even if the caller does not call `handle_blocked`.
+#[test]
+fn k11_detect_within_with_a_device_that_takes_nothing() {
+    let config = Config::detect_within(secs(90)).unwrap();
+    for second in 0..60 {
+        let mut t = Connection::armed(config);
+        t.can_send = false;
+        t.run_until(at(second));
+        t.tcb = QUEUED;
+        t.poll_at(at(second));
+        let log = t.run_until(at(1000));
+        let (when, _) = log.last().unwrap();
+        assert!(*when <= at(90), "queued at {second}: {log:?}");
+    }
+}
+
+/// Data is in flight under a user timeout of two minutes. One reading is an hour too high; the
+/// question that it caused is lost. The user timeout has not run by any right reading.
+#[test]
+fn k10_one_high_reading_is_no_user_timeout() {
+    let mut t = Connection::armed(with_user_timeout(config(10, 2, 3), 120));
+    t.tcb = IN_FLIGHT;
+    t.machine.handle_sent(at(1));
+    let mut log = t.poll_at(at(3602));
+    for second in 2..=100 {
+        // The stack sends again, now and then.
+        if second % 5 == 0 {
+            t.machine.handle_sent(at(second));
+        }
+        log.extend(t.poll_at(at(second)));
+    }
+    assert_ne!(t.machine.state(), State::TimedOut, "{log:?}");
+    // But it does decide, late by one period.
+    log.extend(t.run_until(at(300)));
+    assert_eq!(t.machine.state(), State::TimedOut, "{log:?}");
+}

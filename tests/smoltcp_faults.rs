@@ -789,3 +789,27 @@ fn loopback_connection_keeps_itself_alive() {
     assert!(keep_alive.stats(server).unwrap().probes_sent > 100);
     assert_eq!(keep_alive.stats(client).unwrap().probes_sent, 0);
 }
+
+/// `detect_within` holds too if the device refuses everything and data is written while a probe waits
+/// to leave.
+#[test]
+fn k11_detect_within_with_a_device_without_room() {
+    let limit = 90;
+    let mut late = vec![];
+    for written_at in [5, 29, 31, 35, 45, 55, 59] {
+        let mut t = established(Config::detect_within(Duration::from_secs(limit)).unwrap());
+        t.silence_peer();
+        t.block_device();
+        t.at(written_at);
+        t.write(10);
+        t.at(200);
+        let heard = t.last_heard().unwrap();
+        let (at, event) = *t.events().last().unwrap();
+        if at > heard + s(90) {
+            late.push(format!(
+                "written at {written_at} s: heard {heard:?} verdict {at:?} {event:?}"
+            ));
+        }
+    }
+    assert!(late.is_empty(), "{late:#?}");
+}

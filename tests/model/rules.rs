@@ -415,6 +415,17 @@ impl Model {
 
     /// K10: "no remembered moment lies in the future: one that does becomes `now`."
     fn forget_the_future(&mut self, now: u64) {
+        let has_struck = match self.waiting {
+            Waiting::Wanted { since, whose, .. } | Waiting::Leaving { since, whose, .. } => {
+                whose == Cause::UserTimeout && since > now
+            }
+            Waiting::Answer { left, whose, .. } => whose == Cause::UserTimeout && left > now,
+            _ => false,
+        };
+        if has_struck {
+            // Choice: a timeout that struck by a reading that was too high begins anew.
+            self.waiting = Waiting::Owing { since: now };
+        }
         self.silent_since = self.silent_since.min(now);
         self.heard = self.heard.map(|heard| heard.min(now));
         self.round.asked = self.round.asked.map(|asked| asked.min(now));
@@ -445,7 +456,12 @@ impl Model {
             _ => false,
         };
         if is_in_the_way {
-            self.waiting = Waiting::PutOff { since: now };
+            // K11. Choice: under a user timeout, what took its place could not leave either.
+            self.waiting = if is_busy && self.config.user_timeout().is_some() {
+                Waiting::Owing { since: now }
+            } else {
+                Waiting::PutOff { since: now }
+            };
         }
     }
 
