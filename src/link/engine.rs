@@ -664,6 +664,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 if segment.syn
                     && segment.ack.is_none()
                     && seen.flow.is_known()
+                    && !machine.is_off()
                     && self.now >= self.stranger_after =>
             {
                 seen.flow.set_stranger(true);
@@ -761,7 +762,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Phase::Opening if !was_known && seen.flow.is_known() => {
                 seen.open(machine, self.now, true);
             }
-            Phase::Open if asks => machine.handle_sent(self.now),
+            Phase::Open | Phase::Moved if asks => machine.handle_sent(self.now),
             _ => {}
         }
         self.wake_at = machine.wake_at().min(self.wake_at);
@@ -935,7 +936,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 }
                 Phase::Open => (challenges && seen.flow.has_stranger()).then_some(Kind::Challenge),
                 Phase::GivenUp | Phase::StackTold => Some(Kind::Reset),
-                Phase::Moved => Some(Kind::Probe),
+                Phase::Moved => machine.is_awaiting_answer().then_some(Kind::Probe),
                 _ => None,
             };
             let Some(kind) = kind else {
@@ -982,7 +983,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 // Another connection may be waiting for its place.
                 self.note_change();
             }
-            Phase::Moved if !machine.is_wanting() => seen.phase = Phase::Open,
+            Phase::Moved if !machine.is_wanting() => {
+                seen.phase = Phase::Open;
+                machine.handle_probe_sent_again(now);
+            }
             _ if machine.is_wanting() => {
                 seen.phase = Phase::Open;
                 debug!("keep-alive {}: probe sent", index);

@@ -251,6 +251,7 @@ impl<const W: usize> Hops<W> {
                 }
                 is_urgent |= connection.handle_hop_answered(hardware);
             } else if connection.seen.hardware != hardware
+                && !connection.machine.is_off()
                 && !(is_recent && self.asked_for == connection.seen.hardware)
             {
                 self.wanted = Some(index);
@@ -299,7 +300,7 @@ impl<const W: usize> Hops<W> {
         connections: &[Connection<W>],
     ) -> Option<usize> {
         let asking = connections.get(self.wanted?)?;
-        if !asking.is_open() {
+        if !asking.is_open() || asking.machine.is_off() {
             self.wanted = None;
             return None;
         }

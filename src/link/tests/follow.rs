@@ -400,3 +400,31 @@ fn answer(window: u16, ack: i32) -> Vec<u8> {
     };
     emit(V4, &tcp)
 }
+
+/// Off, the link sends nothing for a connection: no answer to a stranger either.
+#[test]
+fn k19_off_answers_no_stranger() {
+    let mut case = Case::open();
+    case.link.take_change();
+    case.link.handle_timeout(AT);
+    while case.transmits(1) {}
+    case.link.switch(AT, case.id, None);
+    case.link.handle_timeout(AT);
+    while case.transmits(1) {}
+    assert_eq!(case.state(), State::Disabled);
+    let syn = TcpRepr {
+        src_port: 80,
+        dst_port: 49152,
+        control: TcpControl::Syn,
+        seq_number: TcpSeqNumber(1234),
+        ack_number: None,
+        ..repr(b"")
+    };
+    case.link.handle_received(AT, &emit([V4[1], V4[0]], &syn));
+    for secs in [1, 2, 3] {
+        let now = Instant::from_millis(secs * 1000);
+        case.link.take_change();
+        case.link.handle_timeout(now);
+        assert!(!case.transmits(secs), "at {secs}");
+    }
+}

@@ -493,3 +493,116 @@ fn k17_a_dead_neighbour_does_not_hide_an_announcement() {
         );
     }
 }
+
+/// Off, the link asks for no next hop.
+#[test]
+fn k17_off_asks_for_no_hop() {
+    let mut t = Lan::<1>::new();
+    t.resolve(1, NODE, M1);
+    let id = t.open(2, NODE, M1, 50_001);
+    t.run(3, &[], &[]);
+    t.link.switch(at(3), id, None);
+    t.run(3, &[], &[]);
+    assert_eq!(t.link.state(id), Some(State::Disabled));
+    // A gratuitous ARP.
+    t.link
+        .handle_received(at(4), &arp(1, [0xff; 6], M2, NODE, NODE));
+    assert_eq!(t.run(4, &[], &[]), Vec::<Vec<u8>>::new());
+}
+
+/// Off, a probe that wants to go out again does not.
+#[test]
+fn k17_off_sends_no_probe_to_a_moved_hop() {
+    let mut t = Lan::<1>::new();
+    t.resolve(1, NODE, M1);
+    let id = t.open(2, NODE, M1, 50_001);
+    for secs in 3..=106 {
+        t.run(secs, &[], &[]);
+    }
+    t.run(107, &[], &[]);
+    assert_eq!(t.link.state(id), Some(State::Probing { unanswered: 2 }));
+    t.link
+        .handle_received(at(107), &arp(2, OURS, M2, NODE, DEVICE));
+    t.link.switch(at(107), id, None);
+    let sent = t.run(107, &[], &[]);
+    assert_eq!(sent, Vec::<Vec<u8>>::new(), "{:?}", t.link.state(id));
+    assert_eq!(t.link.state(id), Some(State::Disabled));
+}
+
+/// The next hop answers from elsewhere just before the last attempt is due: the probe that goes there
+/// has its interval.
+#[test]
+fn k17_a_moved_probe_has_its_interval() {
+    let mut t = Lan::<1>::new();
+    t.resolve(1, NODE, M1);
+    let id = t.open(2, NODE, M1, 50_001);
+    // Probes at 102, 107, 112, 117; each but the first with a question, the verdict at 122.
+    for secs in 3..=117 {
+        t.run(secs, &[], &[]);
+    }
+    assert_eq!(t.link.state(id), Some(State::Probing { unanswered: 4 }));
+    let now = Instant::from_millis(121_990);
+    t.link.handle_received(now, &arp(2, OURS, M2, NODE, DEVICE));
+    let mut out = [0; MAX_FRAME_LEN];
+    t.link.take_change();
+    t.link.handle_timeout(now);
+    let mut left = 0;
+    while let Some(len) = t.link.poll_transmit(now, &mut out) {
+        assert_eq!(out[..6], M2, "{len}");
+        t.link.handle_transmitted(now);
+        left += 1;
+    }
+    assert_eq!(left, 1);
+    // The round trip takes 20 ms.
+    t.run(122, &[], &[]);
+    assert_ne!(t.link.state(id), Some(State::TimedOut));
+}
+
+/// Data that leaves while a probe waits to go out again, for want of room, starts the user timeout (K11);
+/// and the probe does not follow it (K3).
+#[test]
+fn k11_data_takes_the_place_of_a_moved_probe() {
+    let mut t = Lan::<1>::new();
+    t.resolve(1, NODE, M1);
+    let id = t.open(2, NODE, M1, 50_001);
+    let config = t.link.config(id).unwrap();
+    t.link.set_config(
+        id,
+        config.with_user_timeout(Duration::from_secs(30)).unwrap(),
+    );
+    for secs in 3..=107 {
+        t.run(secs, &[], &[]);
+    }
+    assert_eq!(t.link.state(id), Some(State::Probing { unanswered: 2 }));
+    t.link
+        .handle_received(at(107), &arp(2, OURS, M2, NODE, DEVICE));
+    // There is no room.
+    let mut out = [0; MAX_FRAME_LEN];
+    t.link.handle_timeout(at(107));
+    assert!(t.link.poll_transmit(at(107), &mut out).is_some());
+    t.link.handle_blocked(at(107));
+    // Now there is, and the stack is first.
+    let ends = [V4[0], IpAddress::v4(192, 0, 2, 2)];
+    let data = TcpRepr {
+        src_port: 50_001,
+        control: TcpControl::None,
+        timestamp: None,
+        ..repr(b"ab")
+    };
+    t.link
+        .handle_sent(at(108), &ethernet(M1, OURS, 0x0800, &emit(ends, &data)));
+    let sent = t.run(108, &[], &[]);
+    let mut asked = None;
+    for secs in 109..=200 {
+        for frame in t.run(secs, &[], &[]) {
+            if frame[12..14] == [8, 0] && asked.is_none() {
+                asked = Some(secs);
+            }
+        }
+    }
+    assert_eq!(
+        (sent.len(), asked),
+        (0, Some(138)),
+        "the user timeout of data sent at 108"
+    );
+}
