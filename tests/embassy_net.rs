@@ -1376,3 +1376,45 @@ fn segment_that_answers_no_syn_of_ours_ends_nothing() {
         }
     }
 }
+
+/// The end of a connection that the application aborts is reported at once.
+#[test]
+fn abort_is_reported_at_once() {
+    for flushes in [true, false] {
+        let mut lab = Lab::new(ETHERNET);
+        lab.control.set_default(Some(Config::DEFAULT));
+        lab.listen(PORT);
+        let stack = lab.ours;
+        let peers = lab.addresses.peers;
+        let ends_of = Rc::new(Cell::new(None));
+        let theirs = ends_of.clone();
+        lab.spawn(async move {
+            let mut socket = socket(stack);
+            socket.connect((peers, PORT)).await.unwrap();
+            theirs.set(Some(ends(&socket)));
+            after(secs(5)).await;
+            socket.abort();
+            if flushes {
+                let _ = socket.flush().await;
+            }
+            pending::<()>().await;
+        });
+        let connection = ends_of.get().unwrap();
+        let control = lab.control;
+        let heard = Rc::new(Cell::new(None));
+        let at = heard.clone();
+        lab.spawn(async move {
+            loop {
+                if let Notice::Connection(_, Event::LocalAbort) = control.next_event().await {
+                    at.set(Some(now()));
+                }
+            }
+        });
+        lab.run(100);
+        assert_eq!(
+            (lab.control.close_reason(connection), heard.get().is_some()),
+            (Some(CloseReason::LocalAbort), true),
+            "flushes {flushes}: 95 s after the abort"
+        );
+    }
+}

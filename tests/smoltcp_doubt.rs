@@ -596,3 +596,31 @@ fn a_rst_that_was_not_believed_is_no_reason() {
         assert_eq!(t.close_reason(), Some(CloseReason::AddressLost));
     }
 }
+
+/// No octet of garbage leaves for a handle after `disable`, nor before the idle time after
+/// enabling it again.
+#[test]
+fn no_keep_alive_leaves_after_disable() {
+    for which in [None, Some(0), Some(1)] {
+        let mut t = Setup::default().connections(7).connected();
+        t.enable_on(0, config(10, 2, 3));
+        t.until(9);
+        t.block_device();
+        t.at(11);
+        t.disable_on(0);
+        if let Some(which) = which {
+            t.enable_on(which, config(100, 2, 3));
+        }
+        t.skip();
+        t.at(12);
+        t.unblock_device();
+        t.at(50);
+        let is_octet = |sent: &&Sent| !sent.tcp().unwrap().payload.is_empty();
+        assert_eq!(
+            t.take_sent().iter().filter(is_octet).count(),
+            0,
+            "{which:?}"
+        );
+        assert_eq!(t.script().connections[0].received.len(), 0, "{which:?}");
+    }
+}

@@ -1414,3 +1414,103 @@ fn ingress_one_frame_at_a_time_comes_to_an_end() {
     let stats = keep_alive.stats(client).unwrap();
     assert_eq!(stats.probes_sent, 1);
 }
+
+/// Of two connections with the same ends, the one that is left is kept alive once the other is
+/// gone, by `disable` and removal, or by an abort.
+#[test]
+fn of_two_with_the_same_ends_the_one_that_is_left_is_followed() {
+    const NEW: usize = 0;
+    const OLD: usize = 1;
+    for removes in [true, false] {
+        let mut t = Setup::default().passive().connections(2).closed();
+        t.enable_on(OLD, config(7200, 2, 3));
+        t.start_opening_one(OLD);
+        t.at(1);
+        t.script().connections.clear();
+        t.enable_on(NEW, config(10, 2, 3));
+        t.socket_of(NEW).listen(80).unwrap();
+        t.peer_connects(false);
+        t.at(2);
+        assert_eq!(t.socket_of(OLD).state(), Tcp::Established);
+        assert_eq!(t.socket_of(NEW).state(), Tcp::Established);
+        if removes {
+            t.disable_on(OLD);
+            let handle = t.handles[OLD];
+            t.host().sockets.remove(handle);
+        } else {
+            t.socket_of(OLD).abort();
+        }
+        t.wake();
+        t.at(3);
+        t.silence_peer();
+        t.at(100);
+        let state = t.socket_of(NEW).state();
+        assert_eq!(state, Tcp::Closed, "removes {removes}: {}", t.story());
+    }
+}
+
+/// The peer's RST stays the reason, whatever comes in the same poll after it.
+#[test]
+fn reset_followed_by_a_syn_in_the_same_poll() {
+    for answers in [false, true] {
+        let mut t = established(config(10, 2, 3));
+        t.at(5);
+        let segment = t.peer_segment();
+        t.sleep_until(6);
+        t.forge(|rst| {
+            rst.rst = true;
+        });
+        let other = segment.clone();
+        t.forge(|syn| {
+            *syn = other;
+            if answers {
+                syn.payload = b"data".to_vec();
+            } else {
+                syn.syn = true;
+                syn.ack = None;
+                syn.seq = 77;
+            }
+        });
+        t.one_turn_at(7).is(Tcp::Closed);
+        let reset = CloseReason::PeerReset {
+            while_probing: false,
+        };
+        assert_eq!(t.close_reason(), Some(reset), "{answers}: {}", t.story());
+    }
+}
+
+/// An address that goes before the handle is followed for the first time.
+#[test]
+fn address_lost_just_after_enabling() {
+    let mut t = Setup::default().connected();
+    t.at(5);
+    t.enable(config(10, 2, 3));
+    t.host().iface.update_ip_addrs(|addresses| {
+        addresses.pop();
+    });
+    t.wake();
+    t.at(6).is(Tcp::Closed);
+    let (state, reason) = (t.state(), t.close_reason());
+    t.at(1000);
+    assert_eq!(
+        (state, reason, t.close_reason()),
+        (Some(State::Disabled), None, None),
+        "{}",
+        t.story()
+    );
+}
+
+/// A listener that is closed before its SYN,ACK could leave.
+#[test]
+fn closed_before_the_syn_ack_left() {
+    let mut t = Setup::default().passive().closed();
+    t.enable(Config::detect_within(Duration::from_secs(30)).unwrap());
+    t.block_transmitter();
+    t.start_opening();
+    t.at(1).is(Tcp::SynReceived);
+    t.socket().close();
+    t.silence_peer();
+    t.unblock_device();
+    t.at(300);
+    assert_eq!(t.socket().state(), Tcp::Closed, "{}", t.story());
+}

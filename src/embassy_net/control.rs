@@ -139,6 +139,10 @@ impl<const N: usize, const W: usize> Shared<N, W> {
         if let Some(tuple) = self.link.poll_opening() {
             self.notice(now, tuple);
         }
+        if self.link.is_due(now) {
+            // The stack asks for nothing more in this poll.
+            self.runner.wake();
+        }
     }
 
     /// Handles what was seen, and the passing of time.

@@ -187,8 +187,12 @@ impl<const N: usize, const W: usize> Link<N, W> {
         connection.seen.phase = Phase::Free;
         connection.machine = KeepAlive::WITHOUT_CONFIG;
         if is_open {
+            // It is noted, and asked there.
+            connection.seen.flow.take_numbers_asked();
             // It may be given a place again.
             self.note_opening(seen);
+            // Another connection may be waiting for its four-tuple.
+            self.note_change();
         }
         if self.work == Work::Nothing {
             self.plan();
@@ -343,6 +347,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
         {
             connection.end(ending);
             self.has_events = true;
+            // Another connection may be waiting for its four-tuple.
+            self.note_change();
         }
     }
 
@@ -429,12 +435,15 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[expect(clippy::inline_always, reason = "measured: it is smaller")]
     #[inline(always)]
     fn write_over(&mut self, index: usize, frame: &mut [u8]) {
-        let Some(Connection { seen, machine }) = self.connections.get(index) else {
+        let mut out = [0; MAX_FRAME_LEN];
+        let (framing, ours) = (self.framing, self.hardware);
+        let place = self.connections.get(index);
+        let is_wanting = place.is_some_and(|place| place.machine.is_wanting());
+        let payload = place.map_or(ProbePayload::Empty, |place| place.machine.payload());
+        let noted = || self.openings.get(index.wrapping_sub(N));
+        let Some(seen) = place.map(|place| &place.seen).or_else(noted) else {
             return;
         };
-        let mut out = [0; MAX_FRAME_LEN];
-        let (framing, ours, payload) = (self.framing, self.hardware, machine.payload());
-        let is_wanting = machine.is_wanting();
         let kind = if is_wanting {
             Kind::Probe
         } else {
@@ -637,6 +646,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             // It may be given a place later.
             if segment.rst {
                 seen.tuple = Tuple::NONE;
+                self.note_change();
             }
             return;
         };
@@ -720,11 +730,20 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 self.note_opening(Seen::new(*tuple));
                 self.work = Work::Follow;
             }
-            let Some(seen) = find_noted(&mut self.openings, tuple) else {
+            if segment.fin {
+                // Closed by the application before its SYN could leave.
+                self.work = Work::Follow;
+            }
+            let noted = self.openings.iter().position(|noted| noted.tuple == *tuple);
+            // A number beyond the places is that of an opening.
+            index = noted.map(|at| N.wrapping_add(at));
+            let Some(seen) = noted.and_then(|at| self.openings.get_mut(at)) else {
                 return;
             };
             if segment.rst {
                 seen.tuple = Tuple::NONE;
+                // It may be that of a socket with the same ends.
+                self.work = Work::Follow;
             }
             (seen, None)
         };
@@ -756,6 +775,12 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Phase::ResetReceived if !segment.rst => seen.open(machine, self.now, false),
             // RFC 9293 3.10.7.3: the answer to a segment that is none to our SYN.
             Phase::Opening if segment.rst && !seen.flow.is_of_handshake(segment) => return,
+            // The stack has taken the peer's RST, and answers what came after it.
+            Phase::ResetReceived
+                if segment.ack.is_none() || segment.seq != seen.flow.numbers().1 =>
+            {
+                return;
+            }
             _ if segment.rst => seen.phase = Phase::ResetSent,
             // The stack has taken the peer's SYN and ACK. One that was opened by the peer had its
             // numbers before.

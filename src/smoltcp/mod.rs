@@ -431,15 +431,19 @@ impl<const N: usize> KeepAliveSet<N> {
                 continue;
             };
             let mut facts = socket_in(socket);
+            let octets = socket.recv_capacity().max(socket.send_capacity());
+            let buffers = u32::try_from(octets).unwrap_or(u32::MAX);
+            let tuple = match facts {
+                link::Socket::Closed(_) => self.link.tuple(id),
+                link::Socket::Opening(tuple) | link::Socket::Open(tuple) => Some(tuple),
+            };
             if is_changed
-                && let Some(tuple) = self.link.tuple(id)
+                && let Some(tuple) = tuple
                 && !is_ours(tuple.local_addr())
             {
                 // smoltcp has closed it, or will in this poll, without a word.
                 facts = link::Socket::Closed(Ending::AddressLost);
             }
-            let octets = socket.recv_capacity().max(socket.send_capacity());
-            let buffers = u32::try_from(octets).unwrap_or(u32::MAX);
             if self.link.follow(now, id, facts, buffers, is_busy(socket)) {
                 socket.abort();
                 has_closed = true;
