@@ -140,7 +140,7 @@ impl<const N: usize, const W: usize> Shared<N, W> {
             self.notice(now, tuple);
         }
         if self.link.is_due(now) {
-            // The stack asks for nothing more in this poll.
+            // It may have been the last frame of this poll.
             self.runner.wake();
         }
     }

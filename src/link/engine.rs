@@ -189,10 +189,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if is_open {
             // It is noted, and asked there.
             connection.seen.flow.take_numbers_asked();
-            // It may be given a place again.
-            self.note_opening(seen);
-            // Another connection may be waiting for its four-tuple.
-            self.note_change();
+            if self.noted(&seen.tuple).is_some() {
+                // That is another connection, which waits for the four-tuple.
+                self.note_change();
+            } else {
+                // It may be given a place again.
+                self.note_opening(seen);
+            }
         }
         if self.work == Work::Nothing {
             self.plan();
@@ -347,8 +350,11 @@ impl<const N: usize, const W: usize> Link<N, W> {
         {
             connection.end(ending);
             self.has_events = true;
-            // Another connection may be waiting for its four-tuple.
-            self.note_change();
+            let tuple = connection.seen.tuple;
+            if self.noted(&tuple).is_some() {
+                // That is another connection, which waits for the four-tuple.
+                self.note_change();
+            }
         }
     }
 

@@ -53,6 +53,8 @@
 //! - smoltcp reuses handles. [`disable`](KeepAliveSet::disable) a handle before you remove its socket
 //!   from the socket set, or the next socket in that place inherits the keep-alive.
 //! - The set does not watch a handshake. smoltcp's retransmissions and `set_timeout` do.
+//! - If you abort a socket and have it listen again between two polls, no frame passes. The set notices
+//!   at the next connection, or when a probe falls due.
 //! - smoltcp's `set_keep_alive` and `set_timeout` still work. With both keep-alives on, the peer gets
 //!   both kinds of probes. If smoltcp's timeout ends a connection, the reason is
 //!   [`CloseReason::LocalAbort`].
