@@ -75,7 +75,7 @@ use crate::link::Link;
 /// one thread, if the state is not in a `static`.
 ///
 /// `W` is the number of words of an address: 4 for IPv4 and IPv6. If your embassy-net has no IPv6,
-/// make it 1, which is 3.6 KiB of flash less: `State<8, CriticalSectionRawMutex, 1>`. IPv6 connections
+/// make it 1, which is 3.7 KiB of flash less: `State<8, CriticalSectionRawMutex, 1>`. IPv6 connections
 /// are not seen then.
 pub struct State<const N: usize, M: RawMutex = CriticalSectionRawMutex, const W: usize = 4> {
     shared: Mutex<M, RefCell<Shared<N, W>>>,
