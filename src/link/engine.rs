@@ -6,7 +6,7 @@ use super::frame::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, Framing, HardwareAddr, MAX_FRAME_LEN, Medium, PROTOCOL_ICMPV4,
     PROTOCOL_ICMPV6, Plain, Tuple, Verified,
 };
-use super::neighbor::{Announcement, Hops, asked_in_arp, asked_in_icmpv6, is_ndp};
+use super::neighbor::{Announcement, Arp, Hops, asked_in_icmpv6, is_ndp};
 use crate::keep_alive::RETRY_MICROS;
 use crate::{Config, Event, Instant, KeepAlive, ProbePayload, Received, Segment, State, Stats};
 
@@ -545,7 +545,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline(never)]
     fn handle_step_back(&mut self, now: Instant) {
         self.stranger_after = Instant::ZERO;
-        self.hops.handle_step_back(now);
+        self.hops.handle_step_back();
         for connection in &mut self.connections {
             connection.machine.handle_step_back(now);
         }
@@ -819,10 +819,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[cold]
     #[inline(never)]
     fn handle_arp(&mut self, packet: &[u8], is_received: bool, is_unicast: bool) {
+        let Some(arp) = Arp::find(packet) else {
+            return;
+        };
         if is_received {
-            self.handle_announcement(Announcement::in_arp(packet, is_unicast));
+            self.handle_announcement(arp.announcement(is_unicast));
         } else {
-            self.handle_stack_asks(asked_in_arp(packet));
+            self.handle_stack_asks(arp.asked());
         }
     }
 
@@ -1024,7 +1027,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 machine.handle_probe_sent(now);
                 // K17: the first probe of the round went unanswered.
                 if machine.unanswered() > 1 && self.framing.is_ethernet() {
-                    self.hops.ask_for(now, index, &mut self.connections);
+                    self.hops.ask_for(now, index, seen);
                 }
             }
             _ => {

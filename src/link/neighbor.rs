@@ -35,20 +35,6 @@ pub(super) struct Announcement<const W: usize> {
 }
 
 impl<const W: usize> Announcement<W> {
-    /// `None` if it says nothing that the stack would take (RFC 826).
-    pub(super) fn in_arp(packet: &[u8], is_unicast: bool) -> Option<Self> {
-        let arp = Arp::find(packet)?;
-        if arp.operation != ARP_REQUEST && arp.operation != ARP_REPLY {
-            return None;
-        }
-        Self {
-            address: Address::v4(arp.sender),
-            hardware: arp.sender_hardware,
-            is_answer: is_unicast && arp.operation == ARP_REPLY,
-        }
-        .checked()
-    }
-
     /// `None` if it says nothing of a link address.
     pub(super) fn in_icmpv6(datagram: &Datagram<'_, W>, is_unicast: bool) -> Option<Self> {
         let icmp = datagram.payload;
@@ -93,12 +79,6 @@ impl<const W: usize> Announcement<W> {
     }
 }
 
-/// The address that the stack asks for in an ARP packet of its own.
-pub(super) fn asked_in_arp<const W: usize>(packet: &[u8]) -> Option<Address<W>> {
-    let arp = Arp::find(packet)?;
-    (arp.operation == ARP_REQUEST).then_some(Address::v4(arp.target))
-}
-
 /// The address that the stack asks for in a neighbour solicitation of its own.
 pub(super) fn asked_in_icmpv6<const W: usize>(datagram: &Datagram<'_, W>) -> Option<Address<W>> {
     let icmp = datagram.payload;
@@ -116,29 +96,51 @@ pub(super) fn is_ndp<const W: usize>(datagram: &Datagram<'_, W>) -> bool {
 }
 
 /// The fields of an ARP packet for IPv4 over Ethernet.
-struct Arp {
-    operation: u16,
+pub(super) struct Arp {
+    is_reply: bool,
     sender_hardware: HardwareAddr,
     sender: [u8; 4],
     target: [u8; 4],
 }
 
 impl Arp {
+    /// `None` if it is neither a request nor a reply.
     #[inline]
-    fn find(packet: &[u8]) -> Option<Self> {
-        let arp = packet.first_chunk::<ARP_LEN>()?;
-        let (fixed, rest) = arp.split_first_chunk::<8>()?;
-        let [0, 1, 8, 0, 6, 4, o1, o0] = *fixed else {
-            return None;
-        };
+    pub(super) fn find(packet: &[u8]) -> Option<Self> {
+        let (fixed, rest) = packet.split_first_chunk::<6>()?;
+        let (operation, rest) = rest.split_first_chunk::<2>()?;
         let (sender_hardware, rest) = rest.split_first_chunk()?;
         let (sender, rest) = rest.split_first_chunk()?;
+        let (_, rest) = rest.split_first_chunk::<6>()?;
+        let target = *rest.first_chunk()?;
+        if *fixed != [0, 1, 8, 0, 6, 4] {
+            return None;
+        }
+        let operation = u16::from_be_bytes(*operation);
+        if operation != ARP_REQUEST && operation != ARP_REPLY {
+            return None;
+        }
         Some(Self {
-            operation: u16::from_be_bytes([o1, o0]),
+            is_reply: operation == ARP_REPLY,
             sender_hardware: *sender_hardware,
             sender: *sender,
-            target: *rest.last_chunk()?,
+            target,
         })
+    }
+
+    /// The address that is asked for.
+    pub(super) fn asked<const W: usize>(&self) -> Option<Address<W>> {
+        (!self.is_reply).then_some(Address::v4(self.target))
+    }
+
+    /// What it says, which is nothing if the stack would not take it (RFC 826).
+    pub(super) fn announcement<const W: usize>(&self, is_unicast: bool) -> Option<Announcement<W>> {
+        Announcement {
+            address: Address::v4(self.sender),
+            hardware: self.sender_hardware,
+            is_answer: is_unicast && self.is_reply,
+        }
+        .checked()
     }
 }
 
@@ -157,9 +159,10 @@ pub(super) struct Hops<const W: usize> {
     stack_asks: Address<W>,
     /// A question wants to leave, for the next hop of this connection.
     wanted: Option<usize>,
-    /// When our last question left, and for which hop.
+    /// The address that we asked for last, when the question left, and until when it is asked.
+    asked_for: Address<W>,
     asked: Instant,
-    asked_for: HardwareAddr,
+    asked_until: Instant,
 }
 
 impl<const W: usize> Hops<W> {
@@ -171,8 +174,9 @@ impl<const W: usize> Hops<W> {
             }; HOPS],
             stack_asks: Address::NONE,
             wanted: None,
+            asked_for: Address::NONE,
             asked: Instant::ZERO,
-            asked_for: [0; 6],
+            asked_until: Instant::ZERO,
         }
     }
 
@@ -195,18 +199,9 @@ impl<const W: usize> Hops<W> {
 
     /// Wants a question to leave for the next hop of `connections[index]` (K17). One that left at this
     /// moment for the same hop is enough.
-    pub(super) fn ask_for(
-        &mut self,
-        now: Instant,
-        index: usize,
-        connections: &mut [Connection<W>],
-    ) {
-        if let Some(Connection { seen, machine }) = connections.get_mut(index) {
-            if self.asked == now && self.asked_for == seen.hardware {
-                machine.handle_hop_asked();
-            } else {
-                self.wanted = Some(index);
-            }
+    pub(super) fn ask_for(&mut self, now: Instant, index: usize, seen: &Seen<W>) {
+        if self.asked != now || self.asked_for != self.address_of(seen) {
+            self.wanted = Some(index);
         }
     }
 
@@ -231,6 +226,9 @@ impl<const W: usize> Hops<W> {
             is_answer,
         } = *heard;
         let is_stacks = is_answer && address == self.stack_asks;
+        // An answer to a question of long ago is none: it may be anybody's.
+        let is_recent = now < self.asked_until;
+        let is_asked = is_recent && address == self.asked_for;
         let mut is_believed = is_stacks;
         let mut is_urgent = false;
         let mut next = 0_usize;
@@ -240,19 +238,12 @@ impl<const W: usize> Hops<W> {
             if !connection.is_open() || self.address_of(&connection.seen) != address {
                 continue;
             }
-            // An answer to a question of long ago is none: it may be anybody's.
-            let interval = connection.machine.interval_micros();
-            let is_recent = now < self.asked.plus_micros(interval);
             if is_stacks || is_answer && is_recent && connection.machine.is_hop_asked() {
                 is_believed = true;
-                if self.asked_for == connection.seen.hardware {
-                    // It is the same hop still.
-                    self.asked_for = hardware;
-                }
                 is_urgent |= connection.handle_hop_answered(hardware);
-            } else if connection.seen.hardware != hardware
+            } else if !is_asked
+                && connection.seen.hardware != hardware
                 && !connection.machine.is_off()
-                && !(is_recent && self.asked_for == connection.seen.hardware)
             {
                 self.wanted = Some(index);
                 is_urgent = true;
@@ -270,23 +261,28 @@ impl<const W: usize> Hops<W> {
     /// Takes note of a next hop: in the place that it has, or else in an empty one, or else in one that no
     /// connection uses.
     fn learn(&mut self, learned: Hop<W>, connections: &[Connection<W>]) {
-        let mut best: Option<(u8, &mut Hop<W>)> = None;
-        for hop in &mut self.known {
+        let mut best = (0, 0);
+        let mut next = 0_usize;
+        for hop in &self.known {
+            let index = next;
+            next = next.wrapping_add(1);
             let is_user = |user: &Connection<W>| user.goes_through(hop.hardware);
             let rank = if hop.address == learned.address {
                 3
             } else if hop.address == Address::NONE {
                 2
             } else if connections.iter().any(is_user) {
-                continue;
+                0
             } else {
                 1
             };
-            if best.as_ref().is_none_or(|(other, _)| rank > *other) {
-                best = Some((rank, hop));
+            if rank > best.0 {
+                best = (rank, index);
             }
         }
-        if let Some((_, hop)) = best {
+        if best.0 > 0
+            && let Some(hop) = self.known.get_mut(best.1)
+        {
             *hop = learned;
         }
     }
@@ -317,19 +313,22 @@ impl<const W: usize> Hops<W> {
     pub(super) fn handle_transmitted(&mut self, now: Instant, connections: &mut [Connection<W>]) {
         let asking = self.wanted.take().and_then(|index| connections.get(index));
         if let Some(asking) = asking {
+            let hardware = asking.seen.hardware;
+            self.asked_for = self.address_of(&asking.seen);
             self.asked = now;
-            self.asked_for = asking.seen.hardware;
+            self.asked_until = now.plus_micros(asking.machine.interval_micros());
             for connection in connections {
-                if connection.goes_through(self.asked_for) {
+                if connection.goes_through(hardware) {
                     connection.machine.handle_hop_asked();
                 }
             }
         }
     }
 
-    /// Moves remembered moments that lie in the future to `now` (K10).
-    pub(super) fn handle_step_back(&mut self, now: Instant) {
-        self.asked = self.asked.min(now);
+    /// Forgets when it asked: the clock has stepped back (K10).
+    pub(super) fn handle_step_back(&mut self) {
+        self.asked = Instant::ZERO;
+        self.asked_until = Instant::ZERO;
     }
 }
 

@@ -29,7 +29,7 @@ use super::engine::{Link, Socket};
 use super::frame::{
     Buffer, Checksum, Checksums, Datagram, Framing, MAX_FRAME_LEN, Medium, Plain, Tuple, Verified,
 };
-use super::neighbor::Announcement;
+use super::neighbor::{Announcement, Arp};
 use crate::{Config, Event, Instant, ProbePayload, Segment, SeqNumber, State};
 
 const V4: [IpAddress; 2] = [IpAddress::v4(192, 0, 2, 1), IpAddress::v4(192, 0, 2, 2)];
@@ -528,7 +528,7 @@ fn checksums_of_the_device_are_left_to_it() {
 fn any_octets_at_all() {
     proptest!(|(octets in proptest::collection::vec(any::<u8>(), 0..200))| {
         let _ = Datagram::<4>::find(&octets, true).and_then(|datagram| datagram.ports());
-        let _ = Announcement::<4>::in_arp(&octets, true);
+        let _ = Arp::find(&octets).and_then(|arp| arp.announcement::<4>(true));
         if let Some(plain) = Plain::find(&octets) {
             let _ = plain.is_intact(Verified::All);
         }
