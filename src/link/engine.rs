@@ -288,21 +288,19 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let Some(Connection { seen, .. }) = self.connections.get_mut(id.0) else {
             return false;
         };
-        let mut is_same = seen.tuple == *tuple;
-        let was_open = is_same && matches!(seen.phase, Phase::Open | Phase::Moved);
-        let was_opening = is_same && seen.phase == Phase::Opening;
-        if is_same && !(was_open && is_open) {
+        let phase = seen.phase;
+        let is_same = seen.tuple == *tuple && {
             let is_noted = find_noted(&mut self.openings, tuple).is_some();
-            is_same = match seen.phase {
-                // Opened anew without a word: the last SYN is that of the handshake that succeeds.
+            match phase {
+                // Of another connection, the SYN would have been noted; but that may be another socket's.
                 Phase::Opening => !is_open || !is_noted,
-                // Of another connection, the SYN would have been noted.
-                Phase::Open | Phase::Moved => !is_noted,
+                Phase::Open | Phase::Moved => is_open || !is_noted,
                 // The SYN was that of a stranger: see `poll_receive`.
                 Phase::Dead | Phase::StackTold if seen.flow.has_stranger() => is_open,
                 _ => is_open && !is_noted,
-            };
-        }
+            }
+        };
+        let was_opening = is_same && phase == Phase::Opening;
         match seen.phase {
             Phase::StackTold | Phase::Dead if is_same => {
                 seen.flow.set_stranger(false);
