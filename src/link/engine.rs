@@ -1097,10 +1097,17 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let at = self.serve_at();
+        (at != Instant::MAX).then_some(at)
+    }
+
+    /// [`poll_timeout`](Self::poll_timeout), and [`Instant::MAX`] for never.
+    #[inline]
+    pub(crate) fn serve_at(&self) -> Instant {
         if self.work <= Work::Retry {
-            (self.wake_at != Instant::MAX).then_some(self.wake_at)
+            self.wake_at
         } else {
-            Some(Instant::ZERO)
+            Instant::ZERO
         }
     }
 

@@ -257,26 +257,34 @@ impl<const N: usize> KeepAliveSet<N> {
     /// to 500: until the device has room again, polling achieves nothing. Wake the loop sooner if
     /// the device has an interrupt for that.
     #[must_use = "it says when to poll next"]
-    #[inline(never)]
     pub fn poll_at(
         &mut self,
         now: time::Instant,
         iface: &mut Interface,
         sockets: &SocketSet<'_>,
     ) -> Option<time::Instant> {
-        let ours = self.link.poll_timeout().map(instant_out);
-        let stacks = iface.poll_at(now, sockets).map(|at| {
-            if self.backoff_micros == 0 {
-                at
-            } else {
+        let at = self.poll_again(now, iface, sockets);
+        (at != Instant::MAX).then(|| instant_out(at))
+    }
+
+    /// [`poll_at`](Self::poll_at), and [`Instant::MAX`] for never.
+    #[inline(never)]
+    fn poll_again(
+        &self,
+        now: time::Instant,
+        iface: &mut Interface,
+        sockets: &SocketSet<'_>,
+    ) -> Instant {
+        let mut at = self.link.serve_at();
+        if let Some(stacks) = iface.poll_at(now, sockets) {
+            let mut stacks = instant_in(stacks);
+            if self.backoff_micros != 0 {
                 let until = instant_in(now).plus_micros(self.backoff_micros.into());
-                at.max(instant_out(until))
+                stacks = stacks.max(until);
             }
-        });
-        match (ours, stacks) {
-            (Some(ours), Some(stacks)) => Some(ours.min(stacks)),
-            _ => ours.or(stacks),
+            at = at.min(stacks);
         }
+        at
     }
 
     /// Returns how long to wait before calling [`poll`](Self::poll) next, if no frame arrives before:
@@ -288,9 +296,9 @@ impl<const N: usize> KeepAliveSet<N> {
         iface: &mut Interface,
         sockets: &SocketSet<'_>,
     ) -> Option<time::Duration> {
-        let at = instant_in(self.poll_at(now, iface, sockets)?);
+        let at = self.poll_again(now, iface, sockets);
         let micros = at.micros_since(instant_in(now));
-        Some(time::Duration::from_micros(micros))
+        (at != Instant::MAX).then_some(time::Duration::from_micros(micros))
     }
 
     /// Returns the next event, for each handle oldest first. Call it after
