@@ -7,15 +7,12 @@ use super::frame::{
     PROTOCOL_ICMPV6, Plain, Tuple, Verified,
 };
 use super::neighbor::{Announcement, Arp, Hops, asked_in_icmpv6, is_ndp};
+use super::opening::Openings;
 use crate::keep_alive::RETRY_MICROS;
 use crate::{Config, Event, Instant, KeepAlive, ProbePayload, Received, Segment, State, Stats};
 
 /// A SYN on an established connection is answered at most this often (K19; RFC 5961 7).
 const STRANGER_MICROS: u64 = 1_000_000;
-
-/// As many connections can be opened between two calls of [`Link::follow`] before a probe of one of
-/// them needs the stack: see [`Link::needs_numbers`].
-const OPENINGS: usize = 4;
 
 /// A connection's place in a [`Link`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +30,14 @@ enum Work {
     Serve,
     /// A connection may have begun or ended: follow the sockets, and serve.
     Follow,
+}
+
+/// A frame of the link.
+pub(crate) enum Frame<'f> {
+    Received(&'f [u8]),
+    Sent(&'f [u8]),
+    /// The stack has written it, and it has yet to leave.
+    Written(&'f mut [u8]),
 }
 
 /// SYNs on established connections.
@@ -56,7 +61,7 @@ enum Strangers {
 /// | when | call |
 /// |---|---|
 /// | a frame arrived, before the stack sees it | [`handle_received`](Self::handle_received) |
-/// | the stack has written a frame | [`handle_sent`](Self::handle_sent) |
+/// | the stack has written a frame | [`handle_sent`](Self::handle_sent), or [`handle_written`](Self::handle_written) |
 /// | the device has nothing more to receive, and [`poll_timeout`](Self::poll_timeout) is reached | [`handle_timeout`](Self::handle_timeout), then [`poll_transmit`](Self::poll_transmit) and [`poll_receive`](Self::poll_receive) until they are `None` |
 /// | the device took what `poll_transmit` wrote | [`handle_transmitted`](Self::handle_transmitted) |
 /// | the stack answered what `poll_receive` wrote | [`handle_answer`](Self::handle_answer) |
@@ -70,9 +75,7 @@ pub struct Link<const N: usize, const W: usize = 4> {
     connections: [Connection<W>; N],
     hops: Hops<W>,
     /// What was seen of connections that were opened lately and have no place yet.
-    openings: [Seen<W>; OPENINGS],
-    /// Which of them was opened last.
-    last_opening: usize,
+    openings: Openings<W>,
     /// Where frames of ours come from; zero until the stack has sent one.
     hardware: HardwareAddr,
     framing: Framing,
@@ -88,8 +91,6 @@ pub struct Link<const N: usize, const W: usize = 4> {
     last_found: usize,
     /// Whose frame was handed out last.
     sending: Sending,
-    /// The connection whose numbers the stack has just told: see [`Link::replace_keep_alive`].
-    told: Option<usize>,
     strangers: Strangers,
     stranger_after: Instant,
     has_events: bool,
@@ -130,8 +131,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Self {
                 connections: [const { Connection::FREE }; N],
                 hops: Hops::new(),
-                openings: [const { Seen::NONE }; OPENINGS],
-                last_opening: 0,
+                openings: Openings::new(),
                 hardware: [0; 6],
                 framing: Framing {
                     medium: Medium::Ethernet,
@@ -146,7 +146,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 now: Instant::ZERO,
                 last_found: 0,
                 sending: Sending::Nothing,
-                told: None,
                 strangers: Strangers::None,
                 stranger_after: Instant::ZERO,
                 has_events: false,
@@ -187,14 +186,12 @@ impl<const N: usize, const W: usize> Link<N, W> {
         connection.seen.phase = Phase::Free;
         connection.machine = KeepAlive::WITHOUT_CONFIG;
         if is_open {
-            // It is noted, and asked there.
-            connection.seen.flow.take_numbers_asked();
-            if self.noted(&seen.tuple).is_some() {
+            if self.openings.find(&seen.tuple).is_some() {
                 // That is another connection, which waits for the four-tuple.
                 self.note_change();
             } else {
                 // It may be given a place again.
-                self.note_opening(seen);
+                self.openings.note(&seen);
             }
         }
         if self.work == Work::Nothing {
@@ -290,7 +287,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         };
         let phase = seen.phase;
         let is_same = seen.tuple == *tuple && {
-            let is_noted = find_noted(&mut self.openings, tuple).is_some();
+            let is_noted = self.openings.find(tuple).is_some();
             match phase {
                 // Of another connection, the SYN would have been noted; but that may be another socket's.
                 Phase::Opening => !is_open || !is_noted,
@@ -321,7 +318,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             }
         }
         if !is_same {
-            self.forget(tuple);
+            self.openings.forget(tuple);
         }
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return false;
@@ -349,7 +346,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             connection.end(ending);
             self.has_events = true;
             let tuple = connection.seen.tuple;
-            if self.noted(&tuple).is_some() {
+            if self.openings.find(&tuple).is_some() {
                 // That is another connection, which waits for the four-tuple.
                 self.note_change();
             }
@@ -371,7 +368,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             seen.phase = Phase::Unbound;
         }
         let fresh = Seen::new(*tuple);
-        let noted = find_noted(&mut self.openings, tuple).map(|noted| &*noted);
+        let noted = self.openings.find(tuple).map(|noted| &*noted);
         let other = other.and_then(|at| self.connections.get(at));
         let begun = *noted.or(other.map(|other| &other.seen)).unwrap_or(&fresh);
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
@@ -386,31 +383,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
         true
     }
 
-    /// Forgets what was noted of a connection: it is not of a next one with the same ends.
-    fn forget(&mut self, tuple: &Tuple<W>) {
-        if let Some(noted) = self.noted(tuple) {
-            noted.tuple = Tuple::NONE;
-        }
-    }
-
-    fn noted(&mut self, tuple: &Tuple<W>) -> Option<&mut Seen<W>> {
-        find_noted(&mut self.openings, tuple)
-    }
-
-    /// Takes note of a connection that has no place: the oldest one goes.
-    #[inline(never)]
-    fn note_opening(&mut self, seen: Seen<W>) {
-        self.forget(&seen.tuple);
-        self.last_opening = self.last_opening.wrapping_add(1) % OPENINGS;
-        if let Some(place) = self.openings.get_mut(self.last_opening) {
-            *place = seen;
-        }
-    }
-
     /// Returns whether a probe of `id` is due whose numbers are not known: the link has seen no segment
     /// of ours since the connection was opened, and more than four others were opened since. Have the
-    /// stack write a keep-alive of its own then, which tells the numbers, and put the probe in its
-    /// place: see [`replace_keep_alive`](Self::replace_keep_alive).
+    /// stack write a keep-alive of its own then, which tells the numbers. It is the probe; or, shown to
+    /// [`handle_written`](Self::handle_written), gives way to it.
     #[must_use]
     pub fn needs_numbers(&mut self, now: Instant, id: Id) -> bool {
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
@@ -424,59 +400,16 @@ impl<const N: usize, const W: usize> Link<N, W> {
         needs
     }
 
-    /// Writes a probe over the frame that [`handle_sent`](Self::handle_sent) was shown last, if that is
-    /// the keep-alive by which the stack told its numbers: see [`needs_numbers`](Self::needs_numbers).
-    /// If no probe is due any more, it is a bare acknowledgement. Either is no longer than that
-    /// keep-alive. It has to leave.
-    #[inline(never)]
-    pub fn replace_keep_alive(&mut self, frame: &mut [u8]) {
-        if let Some(index) = self.told.take() {
-            self.write_over(index, frame);
-        }
-    }
-
-    #[cold]
-    #[expect(clippy::inline_always, reason = "measured: it is smaller")]
-    #[inline(always)]
-    fn write_over(&mut self, index: usize, frame: &mut [u8]) {
-        let mut out = [0; MAX_FRAME_LEN];
-        let (framing, ours) = (self.framing, self.hardware);
-        let place = self.connections.get(index);
-        let is_wanting = place.is_some_and(|place| place.machine.is_wanting());
-        let payload = place.map_or(ProbePayload::Empty, |place| place.machine.payload());
-        let noted = || self.openings.get(index.wrapping_sub(N));
-        let Some(seen) = place.map(|place| &place.seen).or_else(noted) else {
-            return;
-        };
-        let kind = if is_wanting {
-            Kind::Probe
-        } else {
-            Kind::Challenge
-        };
-        if seen.write(&mut out, framing, ours, kind, payload).is_some() {
-            for (to, from) in frame.iter_mut().zip(&out) {
-                *to = *from;
-            }
-            if is_wanting {
-                self.sending = Sending::Of(index);
-                self.handle_transmitted(self.now);
-            }
-        }
-    }
-
     /// Returns the four-tuple of a connection that the stack is opening and that no [`Id`] has. Poll
     /// it after [`handle_sent`](Self::handle_sent). Of several, it is the last one.
     #[must_use]
     pub fn poll_opening(&self) -> Option<Tuple<W>> {
-        let Seen { tuple, phase, .. } = self.openings.get(self.last_opening)?;
-        (*tuple != Tuple::NONE && *phase == Phase::Opening).then_some(*tuple)
+        self.openings.last()
     }
 
     /// Leaves the connection that [`poll_opening`](Self::poll_opening) tells of to itself.
     pub fn forget_opening(&mut self) {
-        if let Some(opening) = self.openings.get_mut(self.last_opening) {
-            opening.tuple = Tuple::NONE;
-        }
+        self.openings.forget_last();
     }
 
     /// Shows a frame that arrived. Call it before the stack sees the frame.
@@ -489,7 +422,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     pub(crate) fn receive(&mut self, frame: &[u8]) {
         if self.predict(frame).is_none() {
-            self.handle_frame(frame, true);
+            self.handle_frame(Frame::Received(frame));
         }
     }
 
@@ -498,7 +431,17 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     pub fn handle_sent(&mut self, now: Instant, frame: &[u8]) {
         self.handle_now(now);
-        self.handle_frame(frame, false);
+        self.handle_frame(Frame::Sent(frame));
+    }
+
+    /// Shows a frame that the stack has written, as [`handle_sent`](Self::handle_sent) does. If it is the
+    /// keep-alive by which the stack tells its numbers (see [`needs_numbers`](Self::needs_numbers)), a
+    /// probe as the configuration has it is written over it; or, if none is due any more, a bare
+    /// acknowledgement. Either is no longer than that keep-alive. The frame has to leave.
+    #[inline]
+    pub fn handle_written(&mut self, now: Instant, frame: &mut [u8]) {
+        self.handle_now(now);
+        self.handle_frame(Frame::Written(frame));
     }
 
     /// Handles the commonest frame of the commonest connection: one that is open, is not being probed,
@@ -518,6 +461,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let mut index = self.last_found;
         if self.connections.get(index)?.seen.tuple != tuple {
             index = self.search(&tuple)?;
+            self.last_found = index;
         }
         let Connection { seen, machine } = self.connections.get_mut(index)?;
         let is_expected = seen.phase == Phase::Open && machine.is_armed();
@@ -552,11 +496,15 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     // In line it would want the registers that the stack's own loop has.
     #[inline(never)]
-    pub(crate) fn handle_frame(&mut self, frame: &[u8], is_received: bool) {
-        let mut packet = frame;
-        let mut hop = &[0; 6];
+    pub(crate) fn handle_frame(&mut self, frame: Frame<'_>) {
+        let is_received = matches!(frame, Frame::Received(_));
+        let mut packet: &[u8] = match &frame {
+            Frame::Received(octets) | Frame::Sent(octets) => octets,
+            Frame::Written(octets) => octets,
+        };
+        let mut hop = [0; 6];
         if self.framing.is_ethernet() {
-            let Some((header, rest)) = frame.split_first_chunk::<ETHERNET_HEADER_LEN>() else {
+            let Some((header, rest)) = packet.split_first_chunk::<ETHERNET_HEADER_LEN>() else {
                 return;
             };
             let Some((to, tail)) = header.split_first_chunk::<6>() else {
@@ -566,7 +514,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 return;
             };
             packet = rest;
-            hop = to;
+            hop = *to;
             if !is_received {
                 self.hardware = *from;
             } else if to[0] & 1 == 0 && self.hardware != *to && self.hardware != [0; 6] {
@@ -595,55 +543,27 @@ impl<const N: usize, const W: usize> Link<N, W> {
         };
         if !is_received {
             let tuple = datagram.sent_tuple(ports);
-            self.handle_sent_segment(&tuple, &segment, *hop, datagram.hop_limit);
+            let hop_limit = datagram.hop_limit;
+            let written = match frame {
+                Frame::Written(octets) => octets,
+                _ => &mut [],
+            };
+            self.handle_sent_segment(&tuple, &segment, hop, hop_limit, written);
         } else if datagram.is_intact(self.framing.checksums) {
             self.handle_received_segment(&datagram.received_tuple(ports), &segment);
         }
     }
 
-    /// Looks for a connection, first where the last one was found.
-    fn find(&mut self, tuple: &Tuple<W>) -> Option<usize> {
-        let mut index = self.last_found;
-        for _ in 0..N {
-            let Connection { seen, .. } = self.connections.get(index)?;
-            // A place whose connection has ended may have the four-tuple of another one's.
-            if seen.tuple == *tuple && seen.phase.is_live() {
-                self.last_found = index;
-                return Some(index);
-            }
-            index = index.wrapping_add(1);
-            if index >= N {
-                index = 0;
-            }
-        }
-        None
-    }
-
-    fn search(&mut self, tuple: &Tuple<W>) -> Option<usize> {
-        self.find(tuple)
-    }
-
-    /// Looks for the connection of a segment. A stranger that opens one with the same ends knows nothing
-    /// of the one that is open: the segments are those of the new one (K19).
-    #[inline(never)]
-    fn search_newest(&mut self, tuple: &Tuple<W>) -> Option<usize> {
-        let index = self.search(tuple)?;
-        let is_open = self.connections.get(index)?.is_open();
-        let noted = find_noted(&mut self.openings, tuple);
-        if is_open && noted.is_some_and(|noted| noted.phase == Phase::Opening) {
-            return None;
-        }
-        Some(index)
+    /// Looks for a connection. A place whose connection has ended may have the four-tuple of another
+    /// one's.
+    fn search(&self, tuple: &Tuple<W>) -> Option<usize> {
+        search(&self.connections, tuple)
     }
 
     fn handle_received_segment(&mut self, tuple: &Tuple<W>, segment: &Segment) {
-        let index = self.search_newest(tuple);
-        let (seen, machine) = match index.and_then(|at| self.connections.get_mut(at)) {
-            Some(Connection { seen, machine }) => (seen, Some(machine)),
-            None => match find_noted(&mut self.openings, tuple) {
-                Some(seen) => (seen, None),
-                None => return,
-            },
+        let located = locate(&mut self.connections, &mut self.openings, tuple);
+        let Some((seen, machine)) = located else {
+            return;
         };
         let is_heard = seen.flow.handle_received(segment) != Received::Ignored;
         let Some(machine) = machine else {
@@ -700,65 +620,44 @@ impl<const N: usize, const W: usize> Link<N, W> {
         segment: &Segment,
         hop: HardwareAddr,
         hop_limit: u8,
+        written: &mut [u8],
     ) {
-        let mut index = self.search_newest(tuple);
-        if index.is_none() && segment.len == 1 {
-            // The verdict was sooner than the stack's keep-alive, or the application switched ours off.
-            let is_asked = |Connection { seen, .. }: &Connection<W>| {
-                seen.tuple == *tuple
-                    && matches!(seen.phase, Phase::Dead | Phase::Free | Phase::Unbound)
-                    && seen.flow.is_numbers_asked()
-            };
-            index = self.connections.iter().position(is_asked);
+        if segment.fin {
+            // Closed by the application, perhaps before its SYN could leave.
+            self.work = Work::Follow;
         }
+        let mut located = locate(&mut self.connections, &mut self.openings, tuple);
         if segment.syn
-            && let Some(Connection { seen, .. }) = index.and_then(|at| self.connections.get_mut(at))
+            && let Some((seen, place)) = &mut located
         {
             let (iss, ..) = seen.flow.numbers();
             // A SYN that is sent again is that of the same connection. One that answers the peer's
             // may be another socket's.
             let is_again = iss == segment.seq || seen.hop_limit == 0 && segment.ack.is_none();
-            if seen.phase != Phase::Opening || !is_again {
+            if place.is_none() || seen.phase != Phase::Opening || !is_again {
                 // Another connection with the same ends: a listener may have taken a stranger's SYN
                 // (K19).
                 seen.flow.set_stranger(false);
-                index = None;
+                located = None;
             }
         }
-        let place = index.and_then(|at| self.connections.get_mut(at));
-        let (seen, machine) = if let Some(Connection { seen, machine }) = place {
-            (seen, Some(machine))
-        } else {
+        if segment.syn && located.is_none() {
             // It may be given a place later.
-            if segment.syn {
-                self.note_opening(Seen::new(*tuple));
-                self.work = Work::Follow;
-            }
-            if segment.fin {
-                // Closed by the application before its SYN could leave.
-                self.work = Work::Follow;
-            }
-            let noted = self.openings.iter().position(|noted| noted.tuple == *tuple);
-            // A number beyond the places is that of an opening.
-            index = noted.map(|at| N.wrapping_add(at));
-            let Some(seen) = noted.and_then(|at| self.openings.get_mut(at)) else {
-                return;
-            };
-            if segment.rst {
-                seen.tuple = Tuple::NONE;
-                // It may be that of a socket with the same ends.
-                self.work = Work::Follow;
-            }
-            (seen, None)
+            self.work = Work::Follow;
+            let noted = self.openings.note(&Seen::new(*tuple));
+            located = noted.map(|seen| (seen, None));
+        }
+        let Some((seen, machine)) = located else {
+            return;
         };
         let was_known = seen.flow.is_known();
         let mut asks = seen.flow.handle_sent(segment);
         // The stack's keep-alive: see `needs_numbers`. Until it could leave, the numbers may have
         // become known otherwise, and the stack may have an octet to send.
         let may_be_told = segment.len == 1 && !(asks && (was_known || seen.flow.is_unsent()));
-        if may_be_told && seen.flow.take_numbers_asked() {
+        let is_told = may_be_told && seen.flow.take_numbers_asked();
+        if is_told {
             seen.flow.handle_quiet();
-            self.told = index;
             asks = false;
         }
         if hop[0] & 1 == 0 {
@@ -768,10 +667,33 @@ impl<const N: usize, const W: usize> Link<N, W> {
             // The stack's answers have the default hop limit, its data the socket's.
             seen.hop_limit = hop_limit;
         }
+        if is_told {
+            let probe = machine.as_ref().filter(|machine| machine.is_wanting());
+            let (kind, payload) = match probe {
+                Some(machine) => (Kind::Probe, machine.payload()),
+                None => (Kind::Challenge, ProbePayload::Empty),
+            };
+            let mut out = [0; MAX_FRAME_LEN];
+            let len = seen.write(&mut out, self.framing, self.hardware, kind, payload);
+            if len.is_some() {
+                for (to, from) in written.iter_mut().zip(&out) {
+                    *to = *from;
+                }
+            }
+        }
         let is_usual = seen.phase == Phase::Open && was_known && !segment.rst;
         let Some(machine) = machine else {
+            if segment.rst {
+                seen.tuple = Tuple::NONE;
+                // It may be that of a socket with the same ends.
+                self.work = Work::Follow;
+            }
             return;
         };
+        if is_told && machine.is_wanting() {
+            debug!("keep-alive: probe sent");
+            machine.handle_probe_sent(self.now);
+        }
         if is_usual && !asks {
             return;
         }
@@ -795,8 +717,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
             _ => {}
         }
         self.wake_at = machine.wake_at().min(self.wake_at);
-        if !is_usual || segment.fin {
-            self.note(if segment.syn || segment.fin || segment.rst {
+        if !is_usual {
+            self.note(if segment.syn || segment.rst {
                 Work::Follow
             } else {
                 Work::Serve
@@ -1052,7 +974,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 Phase::PeerTold => Phase::Dead,
                 _ => continue,
             };
-            if find_noted(&mut self.openings, &seen.tuple).is_some() {
+            if self.openings.find(&seen.tuple).is_some() {
                 // Another socket has the same ends, and the stack would take the RST for its.
                 seen.flow.set_stranger(true);
                 self.work = Work::Follow;
@@ -1220,13 +1142,32 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 }
 
-/// What was noted of a connection that was opened lately and has no place.
+/// Looks for a connection. A place whose connection has ended may have the four-tuple of another one's.
 #[inline(never)]
-fn find_noted<'o, const W: usize>(
-    openings: &'o mut [Seen<W>; OPENINGS],
+fn search<const W: usize>(connections: &[Connection<W>], tuple: &Tuple<W>) -> Option<usize> {
+    let is_its = |c: &Connection<W>| c.seen.tuple == *tuple && c.is_live();
+    connections.iter().position(is_its)
+}
+
+/// Looks for the connection of a segment, which may have a place or only be noted. A stranger that opens
+/// one with the same ends knows nothing of the one that is open: the segments are those of the new one
+/// (K19).
+#[inline(never)]
+fn locate<'l, const W: usize>(
+    connections: &'l mut [Connection<W>],
+    openings: &'l mut Openings<W>,
     tuple: &Tuple<W>,
-) -> Option<&'o mut Seen<W>> {
-    openings.iter_mut().find(|noted| noted.tuple == *tuple)
+) -> Option<(&'l mut Seen<W>, Option<&'l mut KeepAlive>)> {
+    let place = search(connections, tuple);
+    let noted = openings.find(tuple);
+    if let Some(Connection { seen, machine }) = place.and_then(|at| connections.get_mut(at)) {
+        let is_open = matches!(seen.phase, Phase::Open | Phase::Moved);
+        let is_newer = |noted: &Seen<W>| is_open && noted.phase == Phase::Opening;
+        if !noted.as_deref().is_some_and(is_newer) {
+            return Some((seen, Some(machine)));
+        }
+    }
+    Some((noted?, None))
 }
 
 impl<const N: usize, const W: usize> Default for Link<N, W> {

@@ -71,8 +71,10 @@ mod connection;
 mod engine;
 mod frame;
 mod neighbor;
+mod opening;
 
 pub use connection::{CloseReason, Ending};
+pub(crate) use engine::Frame;
 pub use engine::{Id, Link, Socket};
 #[cfg(feature = "smoltcp")]
 pub(crate) use frame::Address;

@@ -641,14 +641,12 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
     enum Meanwhile {
         Nothing,
         PeerIsHeard,
-        Verdict,
         SwitchedOff,
         PlaceIsTaken,
     }
     for meanwhile in [
         Meanwhile::Nothing,
         Meanwhile::PeerIsHeard,
-        Meanwhile::Verdict,
         Meanwhile::SwitchedOff,
         Meanwhile::PlaceIsTaken,
     ] {
@@ -681,13 +679,6 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
                 link.handle_received(at(11), &emit([V4[1], V4[0]], &answer));
                 assert_eq!(link.state(id), Some(State::Armed));
             }
-            Meanwhile::Verdict => {
-                for secs in [13, 15, 17] {
-                    link.handle_timeout(at(secs));
-                    assert_eq!(link.poll_transmit(at(secs), &mut out), None);
-                }
-                assert_eq!(link.state(id), Some(State::TimedOut));
-            }
             Meanwhile::SwitchedOff => link.remove(id),
             Meanwhile::PlaceIsTaken => {
                 link.remove(id);
@@ -706,13 +697,11 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
         };
         let mut frame = emit(V4, &other);
         let before = frame.clone();
-        link.handle_sent(at(17), &frame);
-        link.replace_keep_alive(&mut frame);
+        link.handle_written(at(17), &mut frame);
         assert_eq!(frame, before);
 
         let mut frame = emit(V4, &asks);
-        link.handle_sent(at(17), &frame);
-        link.replace_keep_alive(&mut frame);
+        link.handle_written(at(17), &mut frame);
         let is_probe = meanwhile == Meanwhile::Nothing;
         let (seq, sent) = if is_probe {
             (asks.seq_number, 1)
@@ -727,8 +716,7 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
         // What the stack sends of its own accord is left alone.
         let mut frame = emit(V4, &asks);
         let before = frame.clone();
-        link.handle_sent(at(17), &frame);
-        link.replace_keep_alive(&mut frame);
+        link.handle_written(at(17), &mut frame);
         assert_eq!(frame, before);
     }
 }
@@ -786,8 +774,7 @@ fn an_octet_of_the_stacks_is_not_replaced() {
     link.follow(at(12), id, Socket::Open(ends), 1024, true);
     let mut frame = emit(V4, &octet);
     let before = frame.clone();
-    link.handle_sent(at(12), &frame);
-    link.replace_keep_alive(&mut frame);
+    link.handle_written(at(12), &mut frame);
     assert_eq!(frame, before);
 
     // The question of the user timeout lies below the octet.

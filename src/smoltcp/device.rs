@@ -8,6 +8,7 @@ use ::smoltcp::time;
 
 use super::KeepAliveSet;
 use super::convert::instant_in;
+use crate::link::Frame;
 
 /// Longer than any segment without data: Ethernet, IPv6, TCP with all its options.
 const ANSWER_LEN: usize = 128;
@@ -291,8 +292,7 @@ impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
             let result = write(frame, f);
             shared.with(|set| {
                 set.progress = Progress::Sent;
-                set.link.handle_frame(frame, false);
-                set.link.replace_keep_alive(frame);
+                set.link.handle_frame(Frame::Written(frame));
             });
             result
         })

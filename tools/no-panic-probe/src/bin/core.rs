@@ -208,6 +208,7 @@ fn link<const N: usize, const W: usize>(config: Config) {
     black_box(&mut *link).forget_opening();
     black_box(&mut *link).handle_received(now(), frame());
     black_box(&mut *link).handle_sent(now(), frame());
+    black_box(&mut *link).handle_written(now(), black_box(&mut [0; 64]));
     black_box(&mut *link).handle_answer(frame());
     if black_box(&mut *link).is_due(now()) {
         black_box(&mut *link).settle();
@@ -218,7 +219,6 @@ fn link<const N: usize, const W: usize>(config: Config) {
     black_box(&mut *link).handle_blocked(now());
     black_box(black_box(&mut *link).poll_receive(&mut out));
     black_box(black_box(&mut *link).take_change());
-    black_box(&mut *link).replace_keep_alive(black_box(&mut [0; 64]));
     black_box(black_box(&mut *link).needs_numbers(now(), id));
     black_box(link.poll_opening());
     black_box(link.poll_timeout());
