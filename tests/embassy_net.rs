@@ -298,7 +298,7 @@ fn peers_port(out: &Rc<Lane>, back: &Rc<Lane>, medium: HardwareAddress) -> Port 
 
 fn start<const W: usize>(
     tasks: &mut Vec<Task>,
-    port: Port,
+    port: impl Driver + 'static,
     address: IpAddr,
 ) -> (Stack<'static>, Control<W>) {
     let state = Box::leak(Box::new(keep_alive::State::new()));
@@ -1326,7 +1326,7 @@ fn reset_beyond_the_window_changes_nothing() {
         let rcv_nxt = u32::from_be_bytes(last[28..32].try_into().unwrap());
         let window = u16::from_be_bytes(last[34..36].try_into().unwrap());
         let ports = [PORT, connection.local.port()];
-        let beyond = rcv_nxt.wrapping_add(window.into());
+        let beyond = rcv_nxt.wrapping_add(u32::from(window) + 1);
         let reset = segment_of_peers(ports, TcpControl::Rst, beyond, None);
         for _ in 0..count {
             lab.back.send(reset.clone());
@@ -1417,4 +1417,284 @@ fn abort_is_reported_at_once() {
             "flushes {flushes}: 95 s after the abort"
         );
     }
+}
+
+/// A driver that leaves other checksums to software, and may get another hardware address.
+struct Offloading {
+    port: Port,
+    tcp: Checksum,
+    icmpv6: Checksum,
+    address: Rc<Cell<[u8; 6]>>,
+}
+
+impl Driver for Offloading {
+    type RxToken<'a> = Frame;
+    type TxToken<'a> = Room<'a>;
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Option<(Frame, Room<'_>)> {
+        self.port.receive(cx)
+    }
+
+    fn transmit(&mut self, cx: &mut Context<'_>) -> Option<Room<'_>> {
+        self.port.transmit(cx)
+    }
+
+    fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {
+        self.port.link_state(cx)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = self.port.capabilities();
+        capabilities.checksum.ipv4 = self.tcp;
+        capabilities.checksum.tcp = self.tcp;
+        capabilities.checksum.icmpv6 = self.icmpv6;
+        capabilities
+    }
+
+    fn hardware_address(&self) -> HardwareAddress {
+        match self.port.hardware_address() {
+            HardwareAddress::Ethernet(_) => HardwareAddress::Ethernet(self.address.get()),
+            other => other,
+        }
+    }
+}
+
+impl Lab {
+    /// Both ends begin anew, with drivers that leave other checksums of TCP to software. Returns the
+    /// peer's hardware address.
+    fn offload(&mut self, ours: Checksum, peers: Checksum) -> Rc<Cell<[u8; 6]>> {
+        let port = Port {
+            from: self.back.clone(),
+            to: self.out.clone(),
+            is_up: self.is_up.clone(),
+            waker: self.link_waker.clone(),
+            address: self.medium,
+        };
+        self.tasks.clear();
+        let device = Offloading {
+            port,
+            tcp: ours,
+            icmpv6: Checksum::Both,
+            address: Rc::new(Cell::new([2, 0, 0, 0, 0, 1])),
+        };
+        (self.ours, self.control) = start(&mut self.tasks, device, self.addresses.ours);
+        let address = Rc::new(Cell::new([2, 0, 0, 0, 0, 2]));
+        let device = Offloading {
+            port: peers_port(&self.out, &self.back, self.medium),
+            tcp: peers,
+            icmpv6: Checksum::Both,
+            address: address.clone(),
+        };
+        (self.peers, self.peers_control) = start(&mut self.tasks, device, self.addresses.peers);
+        self.settle();
+        address
+    }
+
+    /// A segment of a peer that is none of the lab's, from port 7000 to our port 80, over IP alone.
+    fn say(&mut self, control: TcpControl, seq: u32, ack: Option<i32>) {
+        self.out.is_cut.set(true);
+        let segment = segment_of_peers([7000, 80], control, seq, ack);
+        self.back.send(segment);
+        self.settle();
+    }
+
+    /// The number of our SYN, which was sent last, and one.
+    fn after_our_syn(&self) -> i32 {
+        let sent = self.out.sent.borrow();
+        let seq = sent.last().unwrap().get(24..).unwrap();
+        i32::from_be_bytes(*seq.first_chunk().unwrap()).wrapping_add(1)
+    }
+}
+
+/// The device writes checksums, and software verifies those that arrive: so it verifies that of our
+/// RST for our own stack.
+#[test]
+fn stack_that_verifies_checksums_takes_its_reset() {
+    for (medium, addresses) in LINKS {
+        let mut lab = Lab::prepared(medium, addresses, |_| ());
+        // The peer does not verify: nobody writes ours.
+        lab.offload(Checksum::Rx, Checksum::Tx);
+        lab.control.set_default(Some(short()));
+        lab.listen(PORT);
+        lab.run(1);
+        let (connection, read) = lab.connect(PORT);
+        lab.run(30);
+        assert_eq!(lab.control.state(connection), Some(State::Armed));
+        lab.cut(true);
+        lab.run(60);
+        assert!(matches!(
+            lab.control.close_reason(connection),
+            Some(CloseReason::KeepAlive(_))
+        ));
+        assert_eq!(read.get(), RESET);
+    }
+}
+
+/// The device writes and verifies the checksums of TCP, and not those of `ICMPv6`. A live peer gets
+/// another hardware address (K17).
+#[test]
+fn peer_that_moves_is_kept_if_the_device_leaves_icmpv6_to_software() {
+    for tcp in [Checksum::Both, Checksum::None] {
+        let mut lab = Lab::prepared(ETHERNET, V6, |_| ());
+        let address = lab.offload(tcp, tcp);
+        lab.control.set_default(Some(short()));
+        lab.listen(PORT);
+        lab.run(1);
+        let (connection, read) = lab.connect(PORT);
+        lab.run(5);
+        address.set([2, 0, 0, 0, 0, 9]);
+        lab.run(60);
+        assert_eq!(lab.control.close_reason(connection), None);
+        assert_eq!(read.get(), None);
+    }
+}
+
+/// A listener is dropped while its handshake is under way, and another takes the SYN when it comes
+/// again. Then the peer dies.
+#[test]
+fn handshake_that_another_socket_takes_over_is_followed() {
+    let mut lab = Lab::new(HardwareAddress::Ip);
+    lab.control.set_default(Some(short()));
+    let stack = lab.ours;
+    let outcome = Outcome::default();
+    let read = outcome.clone();
+    lab.spawn(async move {
+        let mut early = socket(stack);
+        let patience = embassy_time::Duration::from_millis(500);
+        let accepted = embassy_time::with_timeout(patience, early.accept(80)).await;
+        assert!(accepted.is_err());
+        drop(early);
+        let mut socket = socket(stack);
+        socket.accept(80).await.unwrap();
+        read.set(Some(socket.read(&mut [0; 16]).await));
+        pending::<()>().await;
+    });
+    lab.say(TcpControl::Syn, 100, None);
+    lab.run(1);
+    lab.say(TcpControl::Syn, 100, None);
+    let ack = lab.after_our_syn();
+    lab.say(TcpControl::None, 101, Some(ack));
+    let connection = Connection::new((V4.ours, 80), (V4.peers, 7000));
+    assert_eq!(lab.control.state(connection), Some(State::Armed));
+    lab.run(16);
+    assert_eq!(outcome.get(), RESET);
+}
+
+/// The interface gets another address, as by DHCP: the stack closes the socket without a word.
+#[test]
+fn connection_whose_address_is_lost_is_over() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(short()));
+    lab.listen(PORT);
+    let (connection, read) = lab.connect(PORT);
+    lab.run(1);
+    let address = Ipv4Cidr::new(Ipv4Addr::new(10, 0, 0, 7), 24);
+    lab.ours
+        .set_config_v4(embassy_net::ConfigV4::Static(StaticConfigV4 {
+            address,
+            gateway: None,
+            dns_servers: Default::default(),
+        }));
+    // The application connects again, from the new address.
+    lab.listen(PORT);
+    let (again, _) = lab.connect_and_write(Duration::ZERO, 0);
+    lab.run(5);
+    assert_eq!(read.get(), RESET);
+    let again = again.get().expect("connected").local.ip();
+    assert_eq!(again, IpAddr::from(address.address()));
+    lab.take_sent();
+    lab.run(3600);
+    let of_old = |frame: &&Vec<u8>| frame[12..14] == [8, 0] && frame[26..30] == [10, 0, 0, 1];
+    assert_eq!(lab.out.sent.borrow().iter().filter(of_old).count(), 0);
+    assert_eq!(
+        lab.control.close_reason(connection),
+        Some(CloseReason::AddressLost)
+    );
+}
+
+/// A RST beyond our window, twice within a second: the stack drops the second without a word. The
+/// buffers are larger than 32 KiB.
+#[test]
+fn reset_beyond_a_large_window_changes_nothing() {
+    for size in [32_768, 40_000, 65_535, 65_536, 100_000] {
+        let mut lab = Lab::new(HardwareAddress::Ip);
+        lab.control.set_default(Some(short()));
+        lab.listen(PORT);
+        let stack = lab.ours;
+        let connection = Rc::new(Cell::new(None));
+        let outcome = Outcome::default();
+        let (theirs, read) = (connection.clone(), outcome.clone());
+        lab.spawn(async move {
+            let buffer = || Box::leak(vec![0; size].into_boxed_slice());
+            let mut socket = TcpSocket::new(stack, buffer(), buffer());
+            socket.connect((V4.peers, PORT)).await.unwrap();
+            theirs.set(Some(ends(&socket)));
+            read.set(Some(socket.read(&mut [0; 16]).await));
+            pending::<()>().await;
+        });
+        lab.run(11);
+        let connection = connection.get().unwrap();
+        let last = lab.out.sent.borrow().last().unwrap().clone();
+        let rcv_nxt = u32::from_be_bytes(last[28..32].try_into().unwrap());
+        let beyond = rcv_nxt.wrapping_add(u32::try_from(size).unwrap() + 5_000);
+        let ports = [PORT, connection.local.port()];
+        for _ in 0..2 {
+            let reset = segment_of_peers(ports, TcpControl::Rst, beyond, None);
+            lab.back.send(reset);
+            lab.run_until(
+                now() + Duration::from_millis(100),
+                Duration::from_millis(10),
+            );
+        }
+        assert_eq!(outcome.get(), None);
+        assert_eq!(lab.control.close_reason(connection), None, "{size}");
+        lab.cut(true);
+        lab.run(20);
+        assert_eq!(outcome.get(), RESET, "{size}");
+    }
+}
+
+/// The places of connections that never opened are free again.
+#[test]
+fn places_of_dropped_handshakes_are_free_again() {
+    let mut lab = Lab::new(HardwareAddress::Ip);
+    lab.control.set_default(Some(short()));
+    lab.cut(true);
+    let stack = lab.ours;
+    lab.spawn(async move {
+        for _ in 0..16 {
+            let mut socket = socket(stack);
+            let connect = socket.connect((V4.peers, PORT));
+            let _ = embassy_time::with_timeout(embassy_time::Duration::from_secs(5), connect).await;
+        }
+    });
+    lab.run(3600);
+    lab.cut(false);
+    lab.listen(PORT);
+    let (connection, _) = lab.connect(PORT);
+    assert_eq!(lab.control.untracked(), 0);
+    assert_eq!(lab.control.state(connection), Some(State::Armed));
+}
+
+/// The reader that wakes because the stack's own timeout has struck finds the reason.
+#[test]
+fn reason_is_there_when_the_reader_wakes() {
+    let mut lab = Lab::new(ETHERNET);
+    lab.control.set_default(Some(Config::LINUX));
+    lab.listen(PORT);
+    let (stack, control) = (lab.ours, lab.control);
+    let reason = Rc::new(Cell::new(None));
+    let theirs = reason.clone();
+    lab.spawn(async move {
+        let mut socket = socket(stack);
+        socket.set_timeout(Some(embassy_time::Duration::from_secs(5)));
+        socket.connect((V4.peers, PORT)).await.unwrap();
+        let connection = ends(&socket);
+        let read = socket.read(&mut [0; 16]).await;
+        assert_eq!(read, Err(tcp::Error::ConnectionReset));
+        theirs.set(control.close_reason(connection));
+    });
+    lab.cut(true);
+    lab.run(10);
+    assert_eq!(reason.get(), Some(CloseReason::LocalAbort));
 }

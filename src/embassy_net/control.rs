@@ -2,14 +2,14 @@
 
 use core::fmt;
 use core::future::poll_fn;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::task::{Poll, Waker};
 
 use embassy_sync::blocking_mutex::raw::{CriticalSectionRawMutex, RawMutex};
 use embassy_sync::waitqueue::{MultiWakerRegistration, WakerRegistration};
 
 use super::{Connection, Notice, State};
-use crate::link::{Checksums, CloseReason, Id, Link, Medium, Socket, Tuple};
+use crate::link::{Checksums, CloseReason, Ending, Id, Link, Medium, Socket, Tuple};
 use crate::{Config, Instant, Stats};
 
 /// How many tasks can wait for a notice without waking each other.
@@ -140,6 +140,8 @@ impl<const N: usize, const W: usize> Shared<N, W> {
             self.notice(now, tuple);
         }
         if self.link.is_due(now) {
+            // A reader that is woken finds the reason.
+            self.link.settle();
             // It may have been the last frame of this poll.
             self.runner.wake();
         }
@@ -171,6 +173,7 @@ impl<const N: usize, const W: usize> Shared<N, W> {
     #[cold]
     fn notice(&mut self, now: Instant, tuple: Tuple<W>) {
         self.link.settle();
+        self.end_those_without_address(now, tuple.local().ip());
         let known = self.entry(tuple).map(|entry| entry.id);
         let Some(id) = known.or_else(|| self.place(tuple)) else {
             if self.last_untracked != Some(tuple) {
@@ -190,7 +193,21 @@ impl<const N: usize, const W: usize> Shared<N, W> {
         self.bind(now, id, tuple);
     }
 
+    /// The stack has one IPv4 address, and closes without a word what has another.
+    fn end_those_without_address(&mut self, now: Instant, ours: IpAddr) {
+        for entry in self.entries.iter().flatten() {
+            let local = entry.tuple.local().ip();
+            if ours.is_ipv4() && local.is_ipv4() && local != ours {
+                let lost = Socket::Closed(Ending::AddressLost);
+                self.link.follow(now, entry.id, lost, 0, false);
+            }
+        }
+    }
+
     fn bind(&mut self, now: Instant, id: Id, tuple: Tuple<W>) {
+        // A handshake that another socket has taken over has other numbers.
+        let over = Socket::Closed(Ending::Unknown);
+        self.link.follow(now, id, over, 0, false);
         self.link.follow(now, id, Socket::Opening(tuple), 0, false);
         self.noticed = self.noticed.wrapping_add(1);
         let entry = Entry {
@@ -205,7 +222,7 @@ impl<const N: usize, const W: usize> Shared<N, W> {
     }
 
     /// Takes a free place, or that of the connection that ended first, or that of one that is not
-    /// kept alive.
+    /// kept alive: its policy says so, or its handshake is not over.
     fn place(&mut self, tuple: Tuple<W>) -> Option<Id> {
         let config = self.policy_of(&tuple.into());
         let first = config.or(self.default).unwrap_or(Config::DEFAULT);
@@ -216,7 +233,8 @@ impl<const N: usize, const W: usize> Shared<N, W> {
         let mut best = None;
         for entry in self.entries.iter().flatten() {
             let is_over = self.link.is_over(entry.id);
-            if is_over || config.is_some() && self.config_of(entry).is_none() {
+            let is_off = self.link.state(entry.id) == Some(crate::State::Disabled);
+            if is_over || config.is_some() && is_off {
                 let rank = (is_over, self.noticed.wrapping_sub(entry.order));
                 if best.is_none_or(|(other, _)| rank > other) {
                     best = Some((rank, entry.id));
