@@ -500,14 +500,11 @@ impl Flow {
     #[cfg(feature = "link")]
     #[inline]
     pub(crate) const fn is_reset(&self, segment: &Segment) -> bool {
-        let ahead = segment.seq.wrapping_sub(self.rcv_nxt.0).0;
-        let window = if self.rcv_wnd == 0 {
-            1
-        } else {
-            self.rcv_wnd as u32
-        };
-        let shift = (self.reach_log2 as u32).saturating_sub(15);
         if self.is_known() {
+            let ahead = segment.seq.wrapping_sub(self.rcv_nxt.0).0;
+            let shift = (self.reach_log2 as u32).saturating_sub(16);
+            // The stack may have received a whole window that it has not acknowledged.
+            let window = (self.rcv_wnd as u32).wrapping_add(1);
             return ahead < window.wrapping_shl(shift);
         }
         // RFC 9293 3.10.7.3: in SYN-SENT it has to acknowledge our SYN, if we have seen that.
