@@ -818,6 +818,19 @@ impl KeepAlive {
         matches!(self.phase, Phase::Sent)
     }
 
+    /// The same, and it is still what the connection needs: one that became busy is not probed (K3).
+    #[cfg(feature = "link")]
+    pub(crate) fn is_probing(&self, is_busy: bool) -> bool {
+        self.is_awaiting_answer() && is_busy == self.flags.has(Flags::STRUCK)
+    }
+
+    /// Waits for another [`Config::idle`], as if the connection were busy (K3).
+    #[cfg(feature = "link")]
+    pub(crate) fn put_off(&mut self, now: Instant) {
+        self.flags.clear(Flags::STRUCK);
+        self.enter(Phase::PutOff, now);
+    }
+
     /// A probe is waiting to leave.
     pub(crate) const fn is_wanting(&self) -> bool {
         matches!(self.phase, Phase::Wanted | Phase::Offered)

@@ -624,3 +624,67 @@ fn no_keep_alive_leaves_after_disable() {
         assert_eq!(t.script().connections[0].received.len(), 0, "{which:?}");
     }
 }
+
+/// Numbers not known, and smoltcp's own keep-alive set: its timer cannot be hurried.
+#[test]
+fn unknown_numbers_and_smoltcps_own_keep_alive() {
+    let mut t = Setup::default().connections(6).connected();
+    t.at(1);
+    t.socket().set_keep_alive(Some(s(60).smoltcp()));
+    t.at(2);
+    t.enable(config(10, 2, 3));
+    t.at(40);
+    assert_eq!(t.stats().verdicts, 0, "{}", t.story());
+}
+
+/// Numbers not known, and a window that the peer keeps closed: smoltcp probes it once a minute.
+#[test]
+fn unknown_numbers_and_a_closed_window() {
+    let mut t = Setup::default().connections(6).connected();
+    t.at(1);
+    t.peer().window = 0;
+    t.peer_acks();
+    t.at(2);
+    t.write(1);
+    t.at(100);
+    t.enable(Config::detect_within(Duration::from_secs(15)).unwrap());
+    t.at(300);
+    assert_eq!(t.stats().verdicts, 0, "{}", t.story());
+}
+
+/// Switched off while the neighbour is asked for: the application's octet is not swallowed.
+#[test]
+fn octet_of_the_application_after_disable() {
+    let mut t = Setup::default().ethernet().connections(6).connected();
+    t.at(100);
+    t.script().is_neighbor = false;
+    t.enable(config(10, 2, 3));
+    t.at(ms(110_500));
+    t.disable();
+    t.script().is_neighbor = true;
+    t.write(1);
+    t.at(ms(111_500));
+    assert_eq!(t.peer().received.len(), 1, "{}", t.story());
+}
+
+/// A configuration was replaced while the numbers were not known.
+#[test]
+fn octet_of_the_application_after_a_new_configuration() {
+    for own in [Some(s(60).smoltcp()), None] {
+        let mut t = Setup::default().connections(6).connected();
+        t.at(1);
+        t.socket().set_keep_alive(own);
+        t.at(2);
+        t.enable(config(100, 2, 3));
+        t.at(3);
+        if own.is_none() {
+            t.block_device();
+        }
+        t.enable(config(200, 2, 3));
+        t.at(4);
+        t.write(1);
+        t.unblock_device();
+        t.at(ms(4_500));
+        assert_eq!(t.peer().received.len(), 1, "{}", t.story());
+    }
+}

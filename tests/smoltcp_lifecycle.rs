@@ -10,6 +10,8 @@
 mod scenario;
 mod twins;
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use scenario::{End, Scenario, Setup, Time, config, established, ms, s};
@@ -24,7 +26,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, Ieee802154Address, IpAddre
 use tcp_keepalive::smoltcp::{CloseReason, EnableError, KeepAliveSet};
 use tcp_keepalive::{Cause, Config, Event, State};
 use tcp_keepalive_sim::Manner;
-use tcp_keepalive_sim::wire::{Kind, Macs, neighbor_reply};
+use tcp_keepalive_sim::wire::{self, Kind, Macs, neighbor_reply};
 use twins::Station;
 use twins::station::Way;
 
@@ -1411,6 +1413,7 @@ fn ingress_one_frame_at_a_time_comes_to_an_end() {
         calls += 1;
         assert!(calls < 100_000, "it goes on for ever");
     }
+    keep_alive.poll(now, &mut iface, &mut device, &mut sockets);
     let stats = keep_alive.stats(client).unwrap();
     assert_eq!(stats.probes_sent, 1);
 }
@@ -1513,4 +1516,58 @@ fn closed_before_the_syn_ack_left() {
     t.unblock_device();
     t.at(300);
     assert_eq!(t.socket().state(), Tcp::Closed, "{}", t.story());
+}
+
+/// The peer fills our window and resets, before our acknowledgement has left.
+#[test]
+fn reset_at_the_end_of_the_window_is_the_peers() {
+    for len in [1023, 1024] {
+        let mut t = established(config(100, 2, 3));
+        t.at(1);
+        t.peer_says(len);
+        t.forge(|segment| segment.rst = true);
+        t.at(2).is(Tcp::Closed);
+        let reset = CloseReason::PeerReset {
+            while_probing: false,
+        };
+        assert_eq!(t.close_reason(), Some(reset), "{len}: {}", t.story());
+    }
+}
+
+/// A RST that the stack drops arrives in the poll of the verdict.
+#[test]
+fn a_stray_rst_at_the_verdict_leaves_no_socket_open() {
+    let setup = Setup::default().buffers(200_000, 1024);
+    let mut t = setup.established(config(10, 2, 3));
+    t.silence_peer();
+    let seen = Rc::new(Cell::new(None));
+    let put = Rc::clone(&seen);
+    t.application().on_verdict = Some(Box::new(move |socket| put.set(Some(socket.state()))));
+    t.at(ms(15_990));
+    t.forge(|segment| {
+        segment.rst = true;
+        segment.seq = segment.seq.wrapping_add(210_000);
+    });
+    t.at(17);
+    assert_eq!(seen.get(), Some(Tcp::Closed));
+}
+
+/// The next hop answers from another address while data is in flight (K3, K17).
+#[test]
+fn a_moved_probe_waits_while_data_is_in_flight() {
+    let mut t = Setup::default().ethernet().established(config(10, 5, 3));
+    t.silence_peer();
+    t.script().is_neighbor = false;
+    t.at(16);
+    t.write(3);
+    t.at(ms(16_100));
+    t.skip();
+    let src = EthernetAddress([2, 0, 0, 0, 0, 99]);
+    let dst = t.macs().unwrap().src;
+    let (peer, ours) = (t.setup.peer_address(), t.setup.address());
+    t.inject(wire::neighbor_reply(peer, ours, Macs { src, dst }));
+    t.at(ms(16_500));
+    let sent = t.take_sent();
+    let is_probe = |it: &&scenario::Sent| it.tcp().is_some_and(wire::Segment::is_pure_ack);
+    assert_eq!(sent.iter().filter(is_probe).count(), 0, "{}", t.story());
 }

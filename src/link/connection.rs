@@ -3,7 +3,8 @@
 use core::fmt;
 
 use super::frame::{
-    Buffer, Envelope, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, PROTOCOL_TCP, Tuple,
+    Buffer, Checksums, Envelope, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, MAX_FRAME_LEN,
+    PROTOCOL_TCP, Tuple,
 };
 use crate::{Cause, Event, Flow, Instant, KeepAlive, ProbePayload, State, Verdict};
 
@@ -189,7 +190,7 @@ impl<const W: usize> Seen<W> {
     pub(super) fn write(
         &self,
         out: &mut Buffer,
-        framing: Framing,
+        mut framing: Framing,
         ours: HardwareAddr,
         kind: Kind,
         payload: ProbePayload,
@@ -216,6 +217,8 @@ impl<const W: usize> Seen<W> {
             }
         }
         if kind == Kind::ResetOfPeer {
+            // It never meets the device, and the stack may verify it.
+            framing.checksums = Checksums::ALL;
             (to, from) = (ours, self.hardware);
             let last = u32::from(self.flow.rcv_wnd()).saturating_sub(1);
             (seq, ack) = (rcv_nxt.wrapping_add(last), snd_nxt);
@@ -256,6 +259,23 @@ impl<const W: usize> Seen<W> {
                 *octet = 0;
             }
         })
+    }
+
+    /// Writes a segment without data over a frame of the stack's, which is longer.
+    pub(super) fn write_over(
+        &self,
+        frame: &mut [u8],
+        framing: Framing,
+        ours: HardwareAddr,
+        kind: Kind,
+    ) {
+        let mut out = [0; MAX_FRAME_LEN];
+        let written = self.write(&mut out, framing, ours, kind, ProbePayload::Empty);
+        if written.is_some() {
+            for (to, from) in frame.iter_mut().zip(&out) {
+                *to = *from;
+            }
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::connection::{CloseReason, Connection, Ending, Kind, Phase, Seen};
 use super::frame::{
-    Address, Buffer, Checksum, Checksums, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP,
-    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Framing, HardwareAddr, MAX_FRAME_LEN, Medium, PROTOCOL_ICMPV4,
-    PROTOCOL_ICMPV6, Plain, Tuple, Verified,
+    Address, Buffer, Checksums, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6, Framing, HardwareAddr, MAX_FRAME_LEN, Medium, PROTOCOL_ICMPV4, PROTOCOL_ICMPV6,
+    Plain, Tuple, Verified,
 };
 use super::neighbor::{Announcement, Arp, Hops, asked_in_icmpv6, is_ndp};
 use super::opening::Openings;
@@ -135,10 +135,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 hardware: [0; 6],
                 framing: Framing {
                     medium: Medium::Ethernet,
-                    checksums: Checksums {
-                        ipv4: Checksum::Software,
-                        transport: Checksum::Software,
-                    },
+                    checksums: Checksums::ALL,
                 },
                 plain: Verified::All,
                 work: Work::Nothing,
@@ -400,6 +397,19 @@ impl<const N: usize, const W: usize> Link<N, W> {
         needs
     }
 
+    /// Puts off a probe that [needs numbers](Self::needs_numbers) which the stack will tell in its own
+    /// time, unless what would tell them waits for a neighbour.
+    #[cfg(feature = "smoltcp")]
+    #[inline]
+    pub(crate) fn put_off(&mut self, now: Instant, id: Id) {
+        if let Some(Connection { seen, machine }) = self.connections.get_mut(id.0)
+            && !self.hops.is_stack_asking()
+        {
+            seen.flow.take_numbers_asked();
+            machine.put_off(now);
+        }
+    }
+
     /// Returns the four-tuple of a connection that the stack is opening and that no [`Id`] has. Poll
     /// it after [`handle_sent`](Self::handle_sent). Of several, it is the last one.
     #[must_use]
@@ -544,11 +554,14 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if !is_received {
             let tuple = datagram.sent_tuple(ports);
             let hop_limit = datagram.hop_limit;
+            // PSH or FIN: the application wrote it. The stack's keep-alive has neither.
+            let flags = datagram.payload.get(13).copied().unwrap_or_default();
+            let is_data = flags & 0x09 != 0;
             let written = match frame {
                 Frame::Written(octets) => octets,
                 _ => &mut [],
             };
-            self.handle_sent_segment(&tuple, &segment, hop, hop_limit, written);
+            self.handle_sent_segment(&tuple, &segment, hop, hop_limit, is_data, written);
         } else if datagram.is_intact(self.framing.checksums) {
             self.handle_received_segment(&datagram.received_tuple(ports), &segment);
         }
@@ -620,6 +633,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         segment: &Segment,
         hop: HardwareAddr,
         hop_limit: u8,
+        is_data: bool,
         written: &mut [u8],
     ) {
         if segment.fin {
@@ -654,8 +668,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let mut asks = seen.flow.handle_sent(segment);
         // The stack's keep-alive: see `needs_numbers`. Until it could leave, the numbers may have
         // become known otherwise, and the stack may have an octet to send.
-        let may_be_told = segment.len == 1 && !(asks && (was_known || seen.flow.is_unsent()));
-        let is_told = may_be_told && seen.flow.take_numbers_asked();
+        let is_told = segment.len == 1
+            && !is_data
+            && !(asks && (was_known || seen.flow.is_unsent()))
+            && seen.flow.take_numbers_asked();
         if is_told {
             seen.flow.handle_quiet();
             asks = false;
@@ -668,17 +684,11 @@ impl<const N: usize, const W: usize> Link<N, W> {
             seen.hop_limit = hop_limit;
         }
         if is_told {
-            let probe = machine.as_ref().filter(|machine| machine.is_wanting());
-            let (kind, payload) = match probe {
-                Some(machine) => (Kind::Probe, machine.payload()),
-                None => (Kind::Challenge, ProbePayload::Empty),
-            };
-            let mut out = [0; MAX_FRAME_LEN];
-            let len = seen.write(&mut out, self.framing, self.hardware, kind, payload);
-            if len.is_some() {
-                for (to, from) in written.iter_mut().zip(&out) {
-                    *to = *from;
-                }
+            let probing = machine.as_ref().filter(|machine| machine.is_wanting());
+            let kind = probing.map_or(Kind::Challenge, |_| Kind::Probe);
+            // The stack's keep-alive has an octet of garbage.
+            if probing.is_none_or(|machine| machine.payload() == ProbePayload::Empty) {
+                seen.write_over(written, self.framing, self.hardware, kind);
             }
         }
         let is_usual = seen.phase == Phase::Open && was_known && !segment.rst;
@@ -814,13 +824,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
         self.work != Work::Nothing || now >= self.wake_at
     }
 
-    /// Whether time has gone on since [`handle_now`](Self::handle_now) was called last.
-    #[cfg(feature = "smoltcp")]
-    #[inline]
-    pub(crate) fn is_later(&self, now: Instant) -> bool {
-        self.now < now
-    }
-
     /// Whether more than time has made something due.
     #[cfg(feature = "smoltcp")]
     #[inline]
@@ -848,9 +851,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
                     Phase::Dead
                 };
             }
-        }
-        if self.work != Work::Follow {
-            self.work = Work::Nothing;
         }
     }
 
@@ -881,6 +881,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Offers what is due, and finds out when something else is. Without `out` there is no room.
     #[inline(never)]
     fn offer(&mut self, now: Instant, mut out: Option<&mut Buffer>) -> Option<usize> {
+        if self.work != Work::Follow {
+            self.work = Work::Nothing;
+        }
         let challenges = self.strangers == Strangers::Unanswered;
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
             let kind = match seen.phase {
@@ -890,7 +893,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 }
                 Phase::Open => (challenges && seen.flow.has_stranger()).then_some(Kind::Challenge),
                 Phase::GivenUp | Phase::StackTold => Some(Kind::Reset),
-                Phase::Moved => machine.is_awaiting_answer().then_some(Kind::Probe),
+                Phase::Moved => {
+                    let is_due = machine.is_probing(seen.flow.is_busy());
+                    is_due.then_some(Kind::Probe)
+                }
                 _ => None,
             };
             let Some(kind) = kind else {
@@ -1042,10 +1048,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if !self.has_events {
             return None;
         }
-        for (index, connection) in self.connections.iter_mut().enumerate() {
-            let mut event = connection.machine.poll_event();
-            if event.is_none() && connection.machine.take_end() {
-                event = Some(connection.seen.phase.end());
+        for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
+            let mut event = machine.poll_event();
+            if event.is_none() && machine.take_end() {
+                event = Some(seen.phase.end());
             }
             if let Some(event) = event {
                 return Some((Id(index), event));

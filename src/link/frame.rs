@@ -594,7 +594,7 @@ impl Checksum {
 pub struct Checksums {
     /// That of the IPv4 header.
     pub ipv4: Checksum,
-    /// Those of TCP and `ICMPv6`.
+    /// Those of TCP, and of what arrives of `ICMPv6`. What the link sends of `ICMPv6` always has one.
     pub transport: Checksum,
 }
 
@@ -607,6 +607,12 @@ pub(super) enum Verified {
 }
 
 impl Checksums {
+    /// Software computes every one.
+    pub(super) const ALL: Self = Self {
+        ipv4: Checksum::Software,
+        transport: Checksum::Software,
+    };
+
     pub(super) const fn verified(self) -> Verified {
         match (self.ipv4.on_receive(), self.transport.on_receive()) {
             (true, true) => Verified::All,

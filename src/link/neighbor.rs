@@ -2,8 +2,8 @@
 
 use super::connection::{Connection, Seen};
 use super::frame::{
-    Address, Buffer, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, Envelope, Framing, HardwareAddr,
-    PROTOCOL_ICMPV6, Tuple, write_ethernet,
+    Address, Buffer, Checksums, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, Envelope, Framing,
+    HardwareAddr, PROTOCOL_ICMPV6, Tuple, write_ethernet,
 };
 use crate::Instant;
 
@@ -205,6 +205,11 @@ impl<const W: usize> Hops<W> {
         }
     }
 
+    /// The stack has asked for a neighbour, which has not answered.
+    pub(super) fn is_stack_asking(&self) -> bool {
+        self.stack_asks != Address::NONE
+    }
+
     /// Records that the stack asks for a neighbour: what that answers is learned.
     pub(super) fn handle_stack_asks(&mut self, address: Address<W>) {
         self.stack_asks = address;
@@ -271,10 +276,8 @@ impl<const W: usize> Hops<W> {
                 3
             } else if hop.address == Address::NONE {
                 2
-            } else if connections.iter().any(is_user) {
-                0
             } else {
-                1
+                u8::from(!connections.iter().any(is_user))
             };
             if rank > best.0 {
                 best = (rank, index);
@@ -357,10 +360,12 @@ fn write_arp<const W: usize>(
 #[inline(never)]
 fn write_solicitation<const W: usize>(
     out: &mut Buffer,
-    framing: Framing,
+    mut framing: Framing,
     from: HardwareAddr,
     [target, local]: [Address<W>; 2],
 ) -> Option<usize> {
+    // A device that computes TCP's need not compute this one's.
+    framing.checksums = Checksums::ALL;
     let target = target.v6_octets();
     let [.., a, b, c] = target;
     let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c];

@@ -27,6 +27,8 @@ pub(super) enum Progress {
 /// What a call of `receive` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// Receive. Serve nothing: the sockets were not looked at.
+    Watch,
     /// Receive. Nothing was due when this poll began.
     Idle,
     /// Receive. Serve what is due when there is nothing more.
@@ -73,7 +75,6 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
             return;
         };
         let now = instant_in(timestamp);
-        set.link.handle_timeout(now);
         while let Some(len) = set.link.poll_transmit(now, &mut set.frame) {
             let Some(token) = self.inner.transmit(timestamp) else {
                 set.note_progress(Progress::Refused);
@@ -95,17 +96,8 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
     #[cold]
     #[inline(never)]
     fn hand_over(&mut self, timestamp: time::Instant) -> bool {
-        let Shared { set, step, len } = &mut self.shared;
-        *len = 0;
-        let Some(set) = set.get_mut() else {
-            return false;
-        };
-        if set.link.is_later(instant_in(timestamp)) {
-            // More may have arrived since the device was empty, and is heard first (K9): another empty
-            // frame.
-            set.is_emptied = false;
-            *step = Step::Receive;
-            return true;
+        if let Some(set) = self.shared.set.get_mut() {
+            set.link.handle_timeout(instant_in(timestamp));
         }
         self.serve(timestamp);
         let Shared { set, step, len } = &mut self.shared;
@@ -114,7 +106,6 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
         };
         let written = set.link.poll_receive(&mut set.frame);
         if written.is_none() {
-            set.is_emptied = false;
             *step = Step::Receive;
         }
         *len = written.unwrap_or(0);
@@ -187,20 +178,25 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
             }
         } else {
             let set = self.shared.set.get_mut().as_mut()?;
-            let is_idle = self.shared.step == Step::Idle;
-            if !is_idle {
-                set.link.handle_now(instant_in(timestamp));
+            let now = instant_in(timestamp);
+            if self.shared.step != Step::Idle {
+                set.link.handle_now(now);
             }
-            match self.inner.receive(timestamp) {
-                Some((rx, tx)) => inner = (Some(rx), Some(tx)),
-                // What has arrived may be a reason to serve, whatever the time.
-                None if is_idle && !set.link.has_work() => return None,
-                None if !is_idle && !set.link.is_due_at(instant_in(timestamp)) => return None,
-                // An empty frame: the stack passes it over, and asks again.
-                None => {
-                    set.is_emptied = true;
-                    self.shared.step = Step::Serve;
+            if let Some((rx, tx)) = self.inner.receive(timestamp) {
+                inner = (Some(rx), Some(tx));
+            } else {
+                let is_due = match self.shared.step {
+                    Step::Watch => false,
+                    // What has arrived may be a reason to serve, whatever the time.
+                    Step::Idle => set.link.has_work(),
+                    _ => set.link.is_due_at(now),
+                };
+                if !is_due {
+                    return None;
                 }
+                // An empty frame: the stack passes it over, and asks again.
+                self.shared.step = Step::Serve;
+                self.shared.len = 0;
             }
         }
         let shared = &self.shared;
@@ -220,9 +216,7 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
     fn transmit(&mut self, timestamp: time::Instant) -> Option<Self::TxToken<'_>> {
         let set = self.shared.set.get_mut().as_mut()?;
         if self.shared.step != Step::Idle {
-            let now = instant_in(timestamp);
-            set.is_emptied &= !set.link.is_later(now);
-            set.link.handle_now(now);
+            set.link.handle_now(instant_in(timestamp));
         }
         let inner = self.inner.transmit(timestamp);
         if inner.is_none() {

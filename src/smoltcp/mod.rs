@@ -102,9 +102,6 @@ pub struct KeepAliveSet<const N: usize> {
     /// The interface's addresses as they were at the last poll, folded into a word.
     addresses: u32,
     backoff_micros: u32,
-    /// The device was found empty, and something was due: the next call of `receive` serves it, which may
-    /// be another wrapper's.
-    is_emptied: bool,
 }
 
 /// What is known of the device.
@@ -153,7 +150,6 @@ impl<const N: usize> KeepAliveSet<N> {
                 device: Known::Nothing,
                 addresses: 0,
                 backoff_micros: 0,
-                is_emptied: false,
             }
         }
     }
@@ -214,7 +210,6 @@ impl<const N: usize> KeepAliveSet<N> {
     ) -> PollResult {
         let at = instant_in(now);
         self.progress = Progress::None;
-        self.is_emptied = false;
         self.link.handle_now(at);
         let mut step = Step::Idle;
         if self.link.is_due_at(at) || fold(iface) != self.addresses {
@@ -237,16 +232,11 @@ impl<const N: usize> KeepAliveSet<N> {
 
     /// Returns `device` so wrapped that the set sees every frame. Give it to `Interface::poll`,
     /// `poll_ingress_single` or `poll_egress` wherever they are called directly; and go on calling
-    /// [`poll`](Self::poll), which alone sees the sockets.
+    /// [`poll`](Self::poll), which alone sees the sockets and sends frames of ours.
     #[inline]
     pub fn wrap<'a, D: phy::Device + ?Sized>(&'a mut self, device: &'a mut D) -> Device<'a, D, N> {
         self.meet(device);
-        let step = if self.is_emptied {
-            Step::Serve
-        } else {
-            Step::Receive
-        };
-        Device::new(self, device, step)
+        Device::new(self, device, Step::Watch)
     }
 
     /// Returns when to call [`poll`](Self::poll) next, if no frame arrives before: the earlier of what
@@ -458,11 +448,13 @@ impl<const N: usize> KeepAliveSet<N> {
                 socket.abort();
                 has_closed = true;
             } else if self.link.needs_numbers(now, id) {
-                // It writes one keep-alive, in whose place our probe leaves, and goes on as it was.
-                let own = socket.keep_alive();
-                socket.set_keep_alive(own.or(Some(time::Duration::ZERO)));
-                if own.is_none() {
+                if socket.keep_alive().is_none() && !is_busy(socket) {
+                    // It writes one keep-alive, in whose place our probe leaves, and goes on as it was.
+                    socket.set_keep_alive(Some(time::Duration::ZERO));
                     socket.set_keep_alive(None);
+                } else if self.backoff_micros == 0 {
+                    // Its timer runs for something else, and the numbers come with that.
+                    self.link.put_off(now, id);
                 }
             }
         }
