@@ -363,7 +363,11 @@ impl Flow {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv_nxt,
             rcv_wnd: self.rcv_wnd,
-            timestamps: self.timestamps(),
+            timestamps: if self.facts.has(Facts::TIMESTAMPS) {
+                Some((self.tsval, self.tsecr))
+            } else {
+                None
+            },
             unsent,
         })
     }
@@ -372,6 +376,27 @@ impl Flow {
     #[cfg(feature = "link")]
     pub(crate) const fn numbers(&self) -> (SeqNumber, SeqNumber, SeqNumber) {
         (self.snd_una, self.snd_nxt, self.rcv_nxt)
+    }
+
+    /// The numbers as the peer has them, at the end of our window.
+    #[cfg(feature = "link")]
+    pub(crate) const fn reversed(mut self) -> Self {
+        let last = (self.rcv_wnd as u32).saturating_sub(1);
+        let snd_nxt = self.rcv_nxt.wrapping_add(last);
+        self.rcv_nxt = self.snd_nxt;
+        self.snd_nxt = snd_nxt;
+        self
+    }
+
+    #[cfg(feature = "link")]
+    pub(crate) const fn has_timestamps(&self) -> bool {
+        self.facts.has(Facts::TIMESTAMPS)
+    }
+
+    /// `TSval` and `TSecr`, which mean something if there are timestamps.
+    #[cfg(feature = "link")]
+    pub(crate) const fn stamps(&self) -> (u32, u32) {
+        (self.tsval, self.tsecr)
     }
 
     #[cfg(feature = "link")]
@@ -408,15 +433,6 @@ impl Flow {
         self.rcv_nxt = ack;
         self.rcv_wnd = 0;
         is_new && !segment.rst && !segment.syn
-    }
-
-    #[inline(never)]
-    pub(crate) const fn timestamps(&self) -> Option<(u32, u32)> {
-        if self.facts.has(Facts::TIMESTAMPS) {
-            Some((self.tsval, self.tsecr))
-        } else {
-            None
-        }
     }
 
     /// Whether the numbers are known: the stack was seen to send a segment that carries them.

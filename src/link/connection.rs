@@ -124,9 +124,6 @@ pub(super) enum Kind {
     Challenge,
     /// For the peer: SEQ = SND.NXT, ACK = RCV.NXT (RFC 5961 3.2).
     Reset,
-    /// The same, for our own stack: the numbers exchanged, at the end of the window. The stack may have
-    /// received more than it has acknowledged, and the RST lies within what is left of it.
-    ResetOfPeer,
 }
 
 /// Everything that is known about one connection.
@@ -190,7 +187,7 @@ impl<const W: usize> Seen<W> {
     pub(super) fn write(
         &self,
         out: &mut Buffer,
-        mut framing: Framing,
+        framing: Framing,
         ours: HardwareAddr,
         kind: Kind,
         payload: ProbePayload,
@@ -199,39 +196,29 @@ impl<const W: usize> Seen<W> {
             return None;
         }
         let (snd_una, snd_nxt, rcv_nxt) = self.flow.numbers();
-        let (mut to, mut from) = (self.hardware, ours);
-        let (mut seq, mut ack) = (snd_nxt, rcv_nxt);
-        let mut tuple = self.tuple;
-        let mut timestamps = self.flow.timestamps();
-        let mut flags = FLAG_ACK;
-        let mut has_octet = false;
-        match kind {
-            Kind::Probe => {
-                seq = snd_una.wrapping_sub(1);
-                has_octet = payload != ProbePayload::Empty;
-            }
-            Kind::Challenge => {}
-            Kind::Reset | Kind::ResetOfPeer => {
-                flags = FLAG_ACK | FLAG_RST;
-                timestamps = None;
-            }
-        }
-        if kind == Kind::ResetOfPeer {
-            // It never meets the device, and the stack may verify it.
-            framing.checksums = Checksums::ALL;
-            (to, from) = (ours, self.hardware);
-            let last = u32::from(self.flow.rcv_wnd()).saturating_sub(1);
-            (seq, ack) = (rcv_nxt.wrapping_add(last), snd_nxt);
-            tuple = tuple.reversed();
-        }
-        let (header_len, offset) = match timestamps {
-            Some(_) => (32, 0x80),
-            None => (20, 0x50),
+        let is_probe = kind == Kind::Probe;
+        let seq = if is_probe {
+            snd_una.wrapping_sub(1)
+        } else {
+            snd_nxt
+        };
+        let has_octet = is_probe && payload != ProbePayload::Empty;
+        let is_reset = kind == Kind::Reset;
+        let has_timestamps = !is_reset && self.flow.has_timestamps();
+        let flags = if is_reset {
+            FLAG_ACK | FLAG_RST
+        } else {
+            FLAG_ACK
+        };
+        let (header_len, offset) = if has_timestamps {
+            (32, 0x80)
+        } else {
+            (20, 0x50)
         };
         let envelope = Envelope {
-            to,
-            from,
-            tuple,
+            to: self.hardware,
+            from: ours,
+            tuple: self.tuple,
             protocol: PROTOCOL_TCP,
             hop_limit: self.hop_limit,
             payload_len: u16::wrapping_add(header_len, u16::from(has_octet)),
@@ -242,14 +229,15 @@ impl<const W: usize> Seen<W> {
                 return;
             };
             let [window_high, window_low] = self.flow.rcv_wnd().to_be_bytes();
-            *w0 = tuple.ports.to_ne_bytes();
+            *w0 = self.tuple.ports.to_ne_bytes();
             *w1 = seq.0.to_be_bytes();
-            *w2 = ack.0.to_be_bytes();
+            *w2 = rcv_nxt.0.to_be_bytes();
             *w3 = [offset, flags, window_high, window_low];
             *w4 = [0; 4];
             // The octet of garbage is a zero, and lies here or after the options.
             *w5 = [0; 4];
-            if let Some((tsval, tsecr)) = timestamps {
+            if has_timestamps {
+                let (tsval, tsecr) = self.flow.stamps();
                 // RFC 7323 appendix A: two NOPs align the option.
                 *w5 = [1, 1, 8, 10];
                 *w6 = tsval.to_be_bytes();
@@ -259,6 +247,32 @@ impl<const W: usize> Seen<W> {
                 *octet = 0;
             }
         })
+    }
+
+    /// Writes a RST for our own stack, as if from the peer: the ends and the numbers exchanged, at the end
+    /// of the window. The stack may have received more than it has acknowledged, and the RST lies within
+    /// what is left of it.
+    pub(super) fn write_reset_of_peer(
+        &self,
+        out: &mut Buffer,
+        mut framing: Framing,
+        ours: HardwareAddr,
+    ) -> Option<usize> {
+        // It never meets the device, and the stack may verify it.
+        framing.checksums = Checksums::ALL;
+        let peers = Self {
+            tuple: self.tuple.reversed(),
+            flow: self.flow.reversed(),
+            hardware: ours,
+            ..*self
+        };
+        peers.write(
+            out,
+            framing,
+            self.hardware,
+            Kind::Reset,
+            ProbePayload::Empty,
+        )
     }
 
     /// Writes a segment without data over a frame of the stack's, which is longer.

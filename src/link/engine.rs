@@ -986,8 +986,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 self.work = Work::Follow;
                 continue;
             }
-            let kind = Kind::ResetOfPeer;
-            return seen.write(out, self.framing, self.hardware, kind, ProbePayload::Empty);
+            return seen.write_reset_of_peer(out, self.framing, self.hardware);
         }
         None
     }

@@ -452,14 +452,26 @@ fn smoltcp_reads_what_we_write() {
             (Kind::Probe, 999, 5000, false, true),
             (Kind::Challenge, 1000, 5000, false, true),
             (Kind::Reset, 1000, 5000, true, true),
-            (Kind::ResetOfPeer, 5511, 1000, true, false),
+            (Kind::Reset, 5511, 1000, true, false),
         ] {
             let mut out: Buffer = [0xaa; MAX_FRAME_LEN];
             let ours = [2, 0, 0, 0, 0, 1];
-            let len = connection
-                .seen
-                .write(&mut out, framing, ours, kind, payload)
-                .unwrap();
+            let seen = &connection.seen;
+            let len = if is_ours {
+                seen.write(&mut out, framing, ours, kind, payload)
+            } else {
+                // Whatever the device computes.
+                let checksums = Checksums {
+                    ipv4: Checksum::Device,
+                    transport: Checksum::SoftwareOnReceive,
+                };
+                let framing = Framing {
+                    checksums,
+                    ..framing
+                };
+                seen.write_reset_of_peer(&mut out, framing, ours)
+            };
+            let len = len.unwrap();
             let mut packet = &out[..len];
             let ends = if is_ours {
                 addresses
@@ -491,7 +503,7 @@ fn smoltcp_reads_what_we_write() {
             assert_eq!(tcp.control == TcpControl::Rst, is_reset);
             assert_eq!(tcp.payload.len(), usize::from(kind == Kind::Probe && octet));
             let is_stamped = match kind {
-                Kind::Reset | Kind::ResetOfPeer => false,
+                Kind::Reset => false,
                 Kind::Probe | Kind::Challenge => has_timestamps,
             };
             assert_eq!(tcp.timestamp.is_some(), is_stamped);
