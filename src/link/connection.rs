@@ -6,7 +6,7 @@ use super::frame::{
     Buffer, Checksums, Envelope, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, MAX_FRAME_LEN,
     PROTOCOL_TCP, Tuple,
 };
-use crate::{Cause, Event, Flow, Instant, KeepAlive, ProbePayload, State, Verdict};
+use crate::{Cause, Event, Flow, Instant, KeepAlive, ProbePayload, Verdict};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -331,7 +331,7 @@ impl<const W: usize> Connection<W> {
 
     /// Records that the connection is over.
     pub(super) fn end(&mut self, ending: Ending) {
-        let is_probing = matches!(self.machine.state(), State::Probing { .. });
+        let is_probing = self.machine.unanswered() != 0 || self.machine.is_wanting();
         self.seen.phase = match self.seen.phase {
             Phase::ResetSent => Phase::Aborted,
             Phase::ResetReceived if is_probing => Phase::ResetWhileProbing,

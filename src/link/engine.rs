@@ -289,9 +289,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 // Of another connection, the SYN would have been noted; but that may be another socket's.
                 Phase::Opening => !is_open || !is_noted,
                 Phase::Open | Phase::Moved => is_open || !is_noted,
-                // The SYN was that of a stranger: see `poll_receive`.
-                Phase::Dead | Phase::StackTold if seen.flow.has_stranger() => is_open,
-                _ => is_open && !is_noted,
+                // The SYN may have been that of a stranger: see `poll_receive`.
+                _ => is_open && (!is_noted || seen.flow.has_stranger()),
             }
         };
         let was_opening = is_same && phase == Phase::Opening;
