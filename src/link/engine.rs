@@ -526,14 +526,15 @@ impl<const N: usize, const W: usize> Link<N, W> {
             hop = *to;
             if !is_received {
                 self.hardware = *from;
-            } else if to[0] & 1 == 0 && self.hardware != *to && self.hardware != [0; 6] {
-                // K18: the stack drops what is for another station.
+            } else if to[0] & 1 == 0 && self.hardware != *to {
+                // K18: the stack drops what is for another station. Before it has sent anything, there
+                // is no connection.
                 return;
             }
             let ([t1, t0] | [t1, t0, ..]) = *kind else {
                 return;
             };
-            let is_v6 = packet.first().is_some_and(|octet| octet >> 4 == 6);
+            let is_v6 = W > 1 && packet.first().is_some_and(|octet| octet >> 4 == 6);
             match u16::from_be_bytes([t1, t0]) {
                 ETHERTYPE_IPV4 if !is_v6 => {}
                 ETHERTYPE_IPV6 if is_v6 => {}

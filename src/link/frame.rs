@@ -321,7 +321,7 @@ impl<'f, const W: usize> Datagram<'f, W> {
     /// verify them (RFC 9293 3.1, RFC 4443 2.3). Of a long segment that is only the header's.
     pub(super) fn is_intact(&self, software: Checksums) -> bool {
         // IPv6 has no checksum of its own.
-        let is_v4 = !self.header.is_empty();
+        let is_v4 = W == 1 || !self.header.is_empty();
         if is_v4 && software.ipv4.on_receive() && !is_zero(sum(0, self.header)) {
             return false;
         }
