@@ -359,7 +359,6 @@ impl KeepAlive {
     /// Replaces the configuration at a time that is not known: the next
     /// [`handle_timeout`](Self::handle_timeout), which falls due at once if it changes anything,
     /// settles that.
-    #[inline]
     pub(crate) fn replace_config(&mut self, config: Config) {
         if config == self.config() {
             return;

@@ -160,10 +160,12 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Takes a place for the connections of one socket, one after the other. Returns `None` if all
     /// `N` are taken.
     pub fn add(&mut self, config: Config) -> Option<Id> {
-        for (index, connection) in self.connections.iter_mut().enumerate() {
-            if connection.seen.phase == Phase::Free {
-                connection.seen.phase = Phase::Unbound;
-                connection.machine = KeepAlive::new(config);
+        for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
+            if seen.phase == Phase::Free {
+                seen.phase = Phase::Unbound;
+                // It has none, and may have an end to report of the one before.
+                machine.take_end();
+                machine.replace_config(config);
                 self.note_change();
                 return Some(Id(index));
             }
