@@ -739,7 +739,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// A connection may have begun or ended: the sockets have to be looked at.
-    fn note_change(&mut self) {
+    pub(crate) fn note_change(&mut self) {
         self.work = Work::Follow;
     }
 

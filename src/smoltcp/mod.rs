@@ -212,7 +212,12 @@ impl<const N: usize> KeepAliveSet<N> {
         self.progress = Progress::None;
         self.link.handle_now(at);
         let mut step = Step::Idle;
-        if self.link.is_due_at(at) || fold(iface) != self.addresses {
+        let addresses = fold(iface);
+        if addresses != self.addresses {
+            self.addresses = addresses;
+            self.link.note_change();
+        }
+        if self.link.is_due_at(at) {
             self.follow(at, iface, sockets);
             step = Step::Receive;
         }
@@ -407,9 +412,7 @@ impl<const N: usize> KeepAliveSet<N> {
     #[cold]
     #[inline(never)]
     fn follow(&mut self, now: Instant, iface: &Interface, sockets: &mut SocketSet<'_>) -> bool {
-        let addresses = fold(iface);
-        let is_changed = self.link.take_change() || addresses != self.addresses;
-        self.addresses = addresses;
+        let is_changed = self.link.take_change();
         let is_ours = |address| {
             let mut addresses = iface.ip_addrs().iter();
             iface.any_ip() || addresses.any(|cidr| address_in(cidr.address()) == address)
