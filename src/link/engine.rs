@@ -176,23 +176,20 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Frees the place of `id`, at once: not one more probe.
     #[inline(never)]
     pub fn remove(&mut self, id: Id) {
-        let Some(connection) = self.connections.get_mut(id.0) else {
+        let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return;
         };
-        let is_open = connection.is_open();
-        let seen = connection.seen;
-        // What the stack was asked for may leave later: see `handle_sent_segment`.
-        connection.seen.phase = Phase::Free;
-        connection.machine = KeepAlive::WITHOUT_CONFIG;
-        if is_open {
+        if matches!(seen.phase, Phase::Open | Phase::Moved) {
             if self.openings.find(&seen.tuple).is_some() {
                 // That is another connection, which waits for the four-tuple.
-                self.note_change();
+                self.work = Work::Follow;
             } else {
                 // It may be given a place again.
-                self.openings.note(&seen);
+                self.openings.note(seen);
             }
         }
+        seen.phase = Phase::Free;
+        *machine = KeepAlive::WITHOUT_CONFIG;
         if self.work == Work::Nothing {
             self.plan();
         }
