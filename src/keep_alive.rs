@@ -940,7 +940,7 @@ impl KeepAlive {
 
     /// Handles a segment that arrived while the machine was not merely waiting for silence (K7).
     #[inline(never)]
-    fn recover(&mut self, now: Instant) {
+    pub(crate) fn recover(&mut self, now: Instant) {
         if self.is_over() {
             return;
         }

@@ -590,7 +590,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Phase::Open if is_heard && machine.is_armed() => machine.handle_segment(self.now),
             Phase::Open | Phase::Moved if is_heard => {
                 seen.phase = Phase::Open;
-                machine.handle_segment(self.now);
+                machine.recover(self.now);
                 self.has_events = true;
                 self.wake_at = machine.wake_at().min(self.wake_at);
             }
