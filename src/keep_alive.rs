@@ -675,6 +675,12 @@ impl KeepAlive {
         self.verdict().map(Event::TimedOut)
     }
 
+    /// There is a suspicion or a recovery to report.
+    #[cfg(feature = "link")]
+    pub(crate) const fn has_event(&self) -> bool {
+        !matches!(self.events.pending, Pending::Nothing)
+    }
+
     /// Returns when to call [`handle_timeout`](Self::handle_timeout) at the latest, if at all. It
     /// may change with every other call.
     #[must_use]

@@ -587,11 +587,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
             return;
         };
         match seen.phase {
-            Phase::Open if is_heard && machine.is_armed() => machine.handle_segment(self.now),
             Phase::Open | Phase::Moved if is_heard => {
                 seen.phase = Phase::Open;
                 machine.recover(self.now);
-                self.has_events = true;
+                self.has_events |= machine.has_event();
                 self.wake_at = machine.wake_at().min(self.wake_at);
             }
             Phase::Opening if is_heard => {

@@ -428,3 +428,21 @@ fn k19_off_answers_no_stranger() {
         assert!(!case.transmits(secs), "at {secs}");
     }
 }
+
+/// A segment that is heard leaves something to report only if the peer was a suspect.
+#[test]
+fn a_segment_that_is_heard_wakes_only_who_has_something_to_read() {
+    for failed in [0, 1] {
+        let mut case = Case::open();
+        case.link.handle_timeout(Instant::from_millis(11_000));
+        assert!(case.transmits(11));
+        if failed == 1 {
+            case.link.handle_timeout(Instant::from_millis(13_000));
+            assert!(case.transmits(13));
+        }
+        while case.link.poll_event().is_some() {}
+        case.hears(TcpControl::None, 500);
+        assert_eq!(case.link.state(case.id), Some(State::Armed));
+        assert_eq!(case.link.has_events(), failed == 1);
+    }
+}
