@@ -361,16 +361,18 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 return false;
             }
             seen.phase = Phase::Unbound;
+            if self.openings.find(tuple).is_none() {
+                self.openings.note(seen);
+            }
         }
-        let fresh = Seen::new(*tuple);
-        let noted = self.openings.find(tuple).map(|noted| &*noted);
-        let other = other.and_then(|at| self.connections.get(at));
-        let begun = *noted.or(other.map(|other| &other.seen)).unwrap_or(&fresh);
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return false;
         };
         machine.reset();
-        *seen = begun;
+        *seen = match self.openings.find(tuple) {
+            Some(noted) => *noted,
+            None => Seen::new(*tuple),
+        };
         seen.phase = Phase::Opening;
         if buffers != 0 {
             seen.flow.set_buffers(buffers);
