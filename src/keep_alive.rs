@@ -836,6 +836,13 @@ impl KeepAlive {
         self.enter(Phase::PutOff, now);
     }
 
+    /// A deadline is reached, or a probe is waiting to leave.
+    #[cfg(feature = "link")]
+    #[inline(never)]
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.is_wanting() || self.wake_at() <= now
+    }
+
     /// A probe is waiting to leave.
     pub(crate) const fn is_wanting(&self) -> bool {
         matches!(self.phase, Phase::Wanted | Phase::Offered)

@@ -389,8 +389,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return false;
         };
-        let is_due = machine.is_wanting() || machine.wake_at() <= now;
-        let needs = seen.phase == Phase::Open && !seen.flow.is_known() && is_due;
+        let needs = seen.phase == Phase::Open && !seen.flow.is_known() && machine.is_due(now);
         if needs {
             seen.flow.set_numbers_asked();
         }
@@ -1128,9 +1127,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     pub(crate) fn is_to_follow(&self, id: Id, now: Instant, each: bool) -> bool {
         self.connection(id)
-            .is_some_and(|Connection { machine, .. }| {
-                each || machine.is_wanting() || machine.wake_at() <= now
-            })
+            .is_some_and(|Connection { machine, .. }| each || machine.is_due(now))
     }
 
     /// Returns whether the place of `id` is taken.
