@@ -65,8 +65,8 @@ impl<'d, D: Driver, const N: usize, M: RawMutex, const W: usize> Device<'d, D, N
                 return self.state.with(|shared| shared.link.handle_blocked(now));
             };
             driver::TxToken::consume(token, len, |out| {
-                for (to, from) in out.iter_mut().zip(&self.frame) {
-                    *to = *from;
+                if let (Some(to), Some(from)) = (out.get_mut(..len), self.frame.get(..len)) {
+                    to.copy_from_slice(from);
                 }
             });
             self.state

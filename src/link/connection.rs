@@ -285,10 +285,10 @@ impl<const W: usize> Seen<W> {
     ) {
         let mut out = [0; MAX_FRAME_LEN];
         let written = self.write(&mut out, framing, ours, kind, ProbePayload::Empty);
-        if written.is_some() {
-            for (to, from) in frame.iter_mut().zip(&out) {
-                *to = *from;
-            }
+        if let Some(len) = written
+            && let (Some(to), Some(from)) = (frame.get_mut(..len), out.get(..len))
+        {
+            to.copy_from_slice(from);
         }
     }
 }

@@ -82,8 +82,8 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
                 break;
             };
             phy::TxToken::consume(token, len, |out| {
-                for (to, from) in out.iter_mut().zip(&set.frame) {
-                    *to = *from;
+                if let (Some(to), Some(from)) = (out.get_mut(..len), set.frame.get(..len)) {
+                    to.copy_from_slice(from);
                 }
             });
             set.note_progress(Progress::Sent);
