@@ -626,13 +626,7 @@ impl Checksums {
 /// cares neither how its sum is grouped nor for the order of octets (RFC 1071 2).
 #[inline(never)]
 fn sum(mut sum: u64, octets: &[u8]) -> u64 {
-    let (pairs, rest) = octets.as_chunks::<8>();
-    for pair in pairs {
-        for word in pair.as_chunks::<4>().0 {
-            sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
-        }
-    }
-    let (words, rest) = rest.as_chunks::<4>();
+    let (words, rest) = octets.as_chunks::<4>();
     for word in words {
         sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
     }
