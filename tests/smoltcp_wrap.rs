@@ -215,3 +215,20 @@ fn an_octet_of_the_applications_is_not_replaced() {
         assert_eq!(&octets[..len], b"x", "{payload:?}");
     }
 }
+
+/// A segment that arrives in a poll of the wrapped device is heard at the time of that poll.
+#[test]
+fn a_segment_is_heard_when_the_wrapped_device_is_polled() {
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+    let mut keep_alive = KeepAliveSet::<1>::new();
+    let (mut us, ours, mut peer, theirs) = pair(&mut keep_alive, true);
+    keep_alive.enable(ours, config).unwrap();
+    let now = Instant::from_secs(1);
+    keep_alive.poll(now, &mut us.iface, &mut us.port, &mut us.sockets);
+    peer.tcp(theirs).send_slice(b"x").unwrap();
+    peer.poll(now);
+    let now = Instant::from_secs(2);
+    let wrapped = &mut keep_alive.wrap(&mut us.port);
+    us.iface.poll_ingress_single(now, wrapped, &mut us.sockets);
+    assert_eq!(keep_alive.last_heard(ours), Some(now));
+}
