@@ -534,8 +534,8 @@ impl<'f> Plain<'f> {
             return Some(true);
         }
         let [l1, l0] = len.to_be_bytes();
-        let pseudo = [[0, PROTOCOL_TCP, l1, l0], *src, *dst];
-        let total = tcp.iter().fold(pseudo.iter().fold(0, add), add);
+        let pseudo = add(add(add(0, &[0, PROTOCOL_TCP, l1, l0]), src), dst);
+        let total = tcp.iter().fold(pseudo, add);
         // Most acknowledgements end here, and need no loop.
         Some(match self.datagram.get(40..) {
             Some(payload @ [_, ..]) => is_zero(sum(total, payload)),
