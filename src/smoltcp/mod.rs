@@ -477,7 +477,7 @@ impl<const N: usize> KeepAliveSet<N> {
     fn back_off(&mut self) {
         self.backoff_micros = if self.progress == Progress::Refused {
             self.backoff_micros
-                .saturating_mul(2)
+                .wrapping_mul(2)
                 .clamp(BACKOFF_FIRST_MICROS, BACKOFF_LAST_MICROS)
         } else {
             0
