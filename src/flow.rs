@@ -265,24 +265,39 @@ impl Flow {
             return false;
         }
         self.facts.put(Facts::STRANGER, false);
-        if segment.syn {
-            self.handle_sent_syn(segment);
-            return false;
-        }
-        let Some(ack) = segment.ack else {
-            return false;
+        // RFC 7323 2.2: the window field of a SYN "MUST NOT be scaled"; that of a probe is.
+        let shift = match segment.window_scale {
+            Some(shift) if shift < MAX_WINDOW_SCALE => shift,
+            Some(_) => MAX_WINDOW_SCALE,
+            None => 0,
         };
+        if segment.syn {
+            // It opens a connection, and what was known belongs to an older one.
+            self.facts = Facts(0);
+            if self.reach_log2 == 0 {
+                // The buffers are not known: the window is that of the larger one, or of the other.
+                self.set_buffers((segment.window as u32).wrapping_shl(shift as u32));
+            }
+        }
         let end = segment.end();
         if !self.is_known() {
-            self.facts.put(Facts::KNOWN, true);
             self.snd_una = segment.seq;
             self.snd_nxt = end;
         } else if end.distance_from(self.snd_nxt).is_positive() {
             self.snd_nxt = end;
         }
+        let Some(ack) = segment.ack else {
+            return false;
+        };
+        self.facts.put(Facts::KNOWN, true);
         self.rcv_nxt = ack;
-        self.rcv_wnd = segment.window;
-        self.stamp(segment);
+        self.rcv_wnd = segment.window.wrapping_shr(shift as u32);
+        self.facts
+            .put(Facts::TIMESTAMPS, segment.timestamps.is_some());
+        if let Some((tsval, tsecr)) = segment.timestamps {
+            self.tsval = tsval;
+            self.tsecr = tsecr;
+        }
         if segment.fin {
             self.facts.put(Facts::FIN_SENT, true);
         }
@@ -297,50 +312,6 @@ impl Flow {
             self.snd_una = segment.seq;
         }
         asks
-    }
-
-    /// A SYN opens a connection, and what was known belongs to an older one. One with an
-    /// acknowledgement tells the numbers of the new one.
-    #[cold]
-    #[expect(clippy::inline_always, reason = "measured: it is smaller")]
-    #[inline(always)]
-    const fn handle_sent_syn(&mut self, segment: &Segment) {
-        self.facts = Facts(0);
-        self.snd_una = segment.seq;
-        self.snd_nxt = segment.end();
-        if self.reach_log2 == 0 {
-            // The buffers are not known: the window is that of the larger one, or of the other.
-            let shift = match segment.window_scale {
-                Some(shift) => shift as u32,
-                None => 0,
-            };
-            let window = (segment.window as u32).checked_shl(shift);
-            self.set_buffers(match window {
-                Some(window) => window,
-                None => u32::MAX,
-            });
-        }
-        if let Some(ack) = segment.ack {
-            self.facts.put(Facts::KNOWN, true);
-            self.rcv_nxt = ack;
-            // RFC 7323 2.2: the window field of a SYN "MUST NOT be scaled"; that of a probe is.
-            let shift = match segment.window_scale {
-                Some(shift) if shift < MAX_WINDOW_SCALE => shift,
-                Some(_) => MAX_WINDOW_SCALE,
-                None => 0,
-            };
-            self.rcv_wnd = segment.window >> shift;
-            self.stamp(segment);
-        }
-    }
-
-    const fn stamp(&mut self, segment: &Segment) {
-        self.facts
-            .put(Facts::TIMESTAMPS, segment.timestamps.is_some());
-        if let Some((tsval, tsecr)) = segment.timestamps {
-            self.tsval = tsval;
-            self.tsecr = tsecr;
-        }
     }
 
     /// Records that everything up to `snd_nxt` is acknowledged: the stack says so, whatever was
