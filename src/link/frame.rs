@@ -438,20 +438,27 @@ impl Options {
                 [NO_OPERATION, ref rest @ ..] => rest,
                 [kind, len, ..] => {
                     let (option, rest) = octets.split_at_checked(usize::from(len))?;
-                    match (kind, option) {
-                        (WINDOW_SCALE, [_, _, shift]) => found.window_scale = Some(*shift),
-                        (TIMESTAMPS, [_, _, v0, v1, v2, v3, e0, e1, e2, e3]) => {
-                            found.timestamps = Some((
-                                u32::from_be_bytes([*v0, *v1, *v2, *v3]),
-                                u32::from_be_bytes([*e0, *e1, *e2, *e3]),
-                            ));
-                        }
-                        // The stack drops a segment with one of these if its length is wrong.
-                        (MAX_SEGMENT_SIZE, [_, _, _, _]) | (SACK_PERMITTED, [_, _]) => {}
-                        (SACK, _) if option.len() % 8 == 2 && option.len() > 2 => {}
-                        (MAX_SEGMENT_SIZE | WINDOW_SCALE | SACK_PERMITTED | SACK, _)
-                        | (_, [] | [_]) => return None,
-                        _ => {}
+                    // The stack drops a segment with one of these if its length is wrong.
+                    let is_right = match kind {
+                        MAX_SEGMENT_SIZE => len == 4,
+                        WINDOW_SCALE => len == 3,
+                        SACK_PERMITTED => len == 2,
+                        SACK => len % 8 == 2 && len > 2,
+                        _ => len >= 2,
+                    };
+                    if !is_right {
+                        return None;
+                    }
+                    if kind == WINDOW_SCALE {
+                        found.window_scale = option.get(2).copied();
+                    }
+                    if kind == TIMESTAMPS
+                        && let [_, _, v0, v1, v2, v3, e0, e1, e2, e3] = *option
+                    {
+                        found.timestamps = Some((
+                            u32::from_be_bytes([v0, v1, v2, v3]),
+                            u32::from_be_bytes([e0, e1, e2, e3]),
+                        ));
                     }
                     rest
                 }
