@@ -840,6 +840,12 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// first [`poll_transmit`](Self::poll_transmit).
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_now(now);
+        self.judge(now);
+    }
+
+    /// [`handle_timeout`](Self::handle_timeout), once [`handle_now`](Self::handle_now) was told of `now`.
+    #[inline]
+    pub(crate) fn judge(&mut self, now: Instant) {
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
             if !matches!(seen.phase, Phase::Open | Phase::Moved) || machine.wake_at() > now {
                 continue;

@@ -97,7 +97,7 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
     #[inline(never)]
     fn hand_over(&mut self, timestamp: time::Instant) -> bool {
         if let Some(set) = self.shared.set.get_mut() {
-            set.link.handle_timeout(instant_in(timestamp));
+            set.link.judge(instant_in(timestamp));
         }
         self.serve(timestamp);
         let Shared { set, step, len } = &mut self.shared;
