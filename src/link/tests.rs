@@ -875,3 +875,32 @@ fn a_segment_touches_the_beginning_of_a_connection() {
     assert!(touched < size_of::<Seen<1>>() + 16);
     assert!(touched < Link::<1, 1>::BYTES_PER_CONNECTION);
 }
+
+/// The stack drops a segment with an option whose length is wrong, so it is no segment.
+#[test]
+fn options_have_the_lengths_that_the_stack_wants() {
+    for (kind, lens) in [
+        (2, &[4][..]),
+        (3, &[3]),
+        (4, &[2]),
+        (5, &[10, 18, 26, 34]),
+        (8, &[2, 3, 4, 8, 10, 16, 20]),
+        (77, &[2, 3, 4, 8, 10, 16, 20]),
+    ] {
+        for len in 0..=36 {
+            let octets = emit(V4, &repr(b""));
+            let (ip, tcp) = octets.split_at(20);
+            let mut header: Vec<u8> = tcp[..20].to_vec();
+            header.extend([kind, len]);
+            header.resize(20 + 36, 0);
+            header[12] = 56 << 2;
+            let mut packet = ip.to_vec();
+            packet[2..4].copy_from_slice(&76_u16.to_be_bytes());
+            packet.extend(header);
+            let datagram = Datagram::<4>::find(&packet, false).unwrap();
+            let is_right =
+                lens.contains(&len) || [8, 77].contains(&kind) && (2..=36).contains(&len);
+            assert_eq!(datagram.segment().is_some(), is_right, "{kind}, {len}");
+        }
+    }
+}

@@ -446,3 +446,53 @@ fn a_segment_that_is_heard_wakes_only_who_has_something_to_read() {
         assert_eq!(case.link.has_events(), failed == 1);
     }
 }
+
+/// For an adapter that knows no sockets, our RST after the peer's is an answer to what came after that;
+/// at the number that is next, it is the application's.
+#[test]
+fn our_reset_after_the_peers_is_the_applications_if_it_is_next() {
+    for (seq, expected) in [
+        (
+            76,
+            CloseReason::PeerReset {
+                while_probing: false,
+            },
+        ),
+        (77, CloseReason::LocalAbort),
+    ] {
+        let mut case = Case::open();
+        case.hears(TcpControl::Rst, 500);
+        case.sends(TcpControl::Rst, seq);
+        case.link.settle();
+        assert_eq!(case.link.close_reason(case.id), Some(expected));
+    }
+}
+
+/// A RST of ours ends a handshake if it has the numbers of our SYN, and any other does not.
+#[test]
+fn our_reset_ends_a_handshake_that_is_its_own() {
+    for (seq, ends) in [(76, true), (77, true), (9000, false)] {
+        let mut case = Case::opening();
+        case.sends(TcpControl::Rst, seq);
+        case.link.settle();
+        let reason = case.link.close_reason(case.id);
+        assert_eq!(reason.is_some(), ends, "{seq}: {reason:?}");
+    }
+}
+
+/// The first segment of ours that is seen tells the numbers; if it asks for nothing, it starts no user
+/// timeout.
+#[test]
+fn a_first_acknowledgement_asks_for_nothing() {
+    let mut case = Case::new();
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 2).unwrap();
+    let config = config.with_user_timeout(Duration::from_secs(3)).unwrap();
+    case.link.set_config(case.id, config);
+    assert!(!case.opens());
+    case.sends(TcpControl::None, 77);
+    case.link.take_change();
+    case.link.handle_timeout(AT);
+    let mut out = [0; MAX_FRAME_LEN];
+    assert_eq!(case.link.poll_transmit(AT, &mut out), None);
+    assert_eq!(case.link.poll_timeout(), Some(Instant::from_millis(11_000)));
+}

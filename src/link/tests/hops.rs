@@ -214,6 +214,35 @@ fn k18_the_ethertype_is_that_of_the_datagram() {
     assert_eq!(t.link.last_heard(id), None);
 }
 
+/// What an Ethernet calls IPv4 and is IPv6 is dropped by the stack too.
+#[test]
+fn k18_ipv6_that_is_called_ipv4_is_not_heard() {
+    for (ethertype, is_heard) in [(0x0800, false), (0x86dd, true)] {
+        let mut link = Link::<1, 4>::new();
+        link.set_capabilities(Medium::Ethernet, SOFTWARE);
+        let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 2).unwrap();
+        let id = link.add(config).unwrap();
+        let ends: Tuple<4> = tuple(V6, [49152, 80]);
+        link.follow(at(1), id, Socket::Open(ends), 1024, false);
+        let ack = TcpRepr {
+            control: TcpControl::None,
+            timestamp: None,
+            ..repr(b"")
+        };
+        link.handle_sent(at(1), &ethernet(M1, OURS, 0x86dd, &emit(V6, &ack)));
+        let answer = TcpRepr {
+            src_port: 80,
+            dst_port: 49152,
+            seq_number: ack.ack_number.unwrap(),
+            ack_number: Some(ack.seq_number),
+            ..ack
+        };
+        let packet = emit([V6[1], V6[0]], &answer);
+        link.handle_received(at(3), &ethernet(OURS, M1, ethertype, &packet));
+        assert_eq!(link.last_heard(id).is_some(), is_heard);
+    }
+}
+
 /// K20: an `ICMPv6` destination-unreachable with hop limit 255 is one like any other.
 #[test]
 fn k20_icmpv6_unreachable_from_the_link_itself() {
