@@ -855,11 +855,14 @@ impl<const N: usize, const W: usize> Link<N, W> {
             if machine.state() == State::TimedOut {
                 debug!("keep-alive {}: {}", index, machine.verdict());
                 self.work = Work::Follow;
-                seen.phase = if seen.flow.is_known() {
-                    Phase::GivenUp
+                if seen.flow.is_known() {
+                    seen.phase = Phase::GivenUp;
                 } else {
-                    Phase::Dead
-                };
+                    // What the stack was asked for may leave before its socket is aborted.
+                    self.openings.note(seen);
+                    seen.flow.set_stranger(true);
+                    seen.phase = Phase::Dead;
+                }
             }
         }
     }

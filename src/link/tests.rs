@@ -653,12 +653,14 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
     enum Meanwhile {
         Nothing,
         PeerIsHeard,
+        Verdict,
         SwitchedOff,
         PlaceIsTaken,
     }
     for meanwhile in [
         Meanwhile::Nothing,
         Meanwhile::PeerIsHeard,
+        Meanwhile::Verdict,
         Meanwhile::SwitchedOff,
         Meanwhile::PlaceIsTaken,
     ] {
@@ -690,6 +692,13 @@ fn a_keep_alive_that_tells_numbers_is_replaced() {
                 };
                 link.handle_received(at(11), &emit([V4[1], V4[0]], &answer));
                 assert_eq!(link.state(id), Some(State::Armed));
+            }
+            Meanwhile::Verdict => {
+                for secs in [13, 15, 17] {
+                    link.handle_timeout(at(secs));
+                    assert_eq!(link.poll_transmit(at(secs), &mut out), None);
+                }
+                assert_eq!(link.state(id), Some(State::TimedOut));
             }
             Meanwhile::SwitchedOff => link.remove(id),
             Meanwhile::PlaceIsTaken => {
