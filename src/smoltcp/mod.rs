@@ -510,6 +510,7 @@ fn fold(iface: &Interface) -> u32 {
 }
 
 /// What the link has to know of a socket.
+#[inline(never)]
 fn socket_in(socket: &tcp::Socket<'_>) -> link::Socket<WORDS> {
     let (Some(local), Some(remote)) = (socket.local_endpoint(), socket.remote_endpoint()) else {
         return link::Socket::Closed(Ending::Unknown);
