@@ -340,10 +340,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
         {
             connection.end(ending);
             self.has_events = true;
-            let tuple = connection.seen.tuple;
-            if self.openings.find(&tuple).is_some() {
+            if self.openings.find(&connection.seen.tuple).is_some() {
                 // That is another connection, which waits for the four-tuple.
-                self.note_change();
+                self.work = Work::Follow;
             }
         }
     }
