@@ -138,6 +138,7 @@ pub(super) struct Connection<const W: usize> {
 
 impl Phase {
     /// How a connection ended without a verdict.
+    #[inline(never)]
     pub(super) const fn end(self) -> Event {
         match self {
             Self::ResetWhileProbing | Self::Reset => Event::PeerReset {

@@ -335,6 +335,7 @@ impl<const W: usize> Hops<W> {
     }
 }
 
+#[inline(never)]
 fn write_arp<const W: usize>(
     out: &mut Buffer,
     from: HardwareAddr,
