@@ -598,6 +598,7 @@ impl KeepAlive {
         self.handle_probe_sent(now);
     }
 
+    #[cfg_attr(feature = "link", inline(never))]
     pub(crate) fn handle_probe_sent(&mut self, now: Instant) {
         self.probes_sent = self.probes_sent.saturating_add(1);
         if self.is_wanting() {
