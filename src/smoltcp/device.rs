@@ -178,9 +178,8 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
             }
         } else {
             let set = self.shared.set.get_mut().as_mut()?;
-            let now = instant_in(timestamp);
             if self.shared.step != Step::Idle {
-                set.link.handle_now(now);
+                set.link.handle_now(instant_in(timestamp));
             }
             if let Some((rx, tx)) = self.inner.receive(timestamp) {
                 inner = (Some(rx), Some(tx));
@@ -189,7 +188,7 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
                     Step::Watch => false,
                     // What has arrived may be a reason to serve, whatever the time.
                     Step::Idle => set.link.has_work(),
-                    _ => set.link.is_due_at(now),
+                    _ => set.link.is_due_at(instant_in(timestamp)),
                 };
                 if !is_due {
                     return None;
