@@ -501,10 +501,11 @@ impl<'f> Plain<'f> {
         let datagram = packet.get(..usize::from(len))?;
         let header = datagram.first_chunk::<40>()?;
         let words: &[[u8; 4]; 10] = header.as_chunks::<4>().0.try_into().ok()?;
+        let [_, _, fragment @ ..] = words[1];
         let [offset, flags, ..] = words[8];
-        let is_plain = words[1][2] & 0x3f | words[1][3] == 0
+        let is_plain = u16::from_ne_bytes(fragment) & 0x3fff_u16.to_be() == 0
             && words[2][1] == PROTOCOL_TCP
-            && u16::from_be_bytes([offset, flags]) & 0xff17 == 0x5010;
+            && u16::from_ne_bytes([offset, flags]) & 0xff17_u16.to_be() == 0x5010_u16.to_be();
         is_plain.then_some(Self {
             words,
             datagram,
