@@ -174,7 +174,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Frees the place of `id`, at once: not one more probe.
-    #[inline(never)]
     pub fn remove(&mut self, id: Id) {
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return;
