@@ -849,7 +849,7 @@ impl KeepAlive {
         matches!(self.phase, Phase::Wanted | Phase::Offered)
     }
 
-    const fn is_over(&self) -> bool {
+    pub(crate) const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over | Phase::Reported)
     }
 

@@ -850,7 +850,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             }
             machine.handle_time(now, seen.flow.is_busy());
             self.has_events = true;
-            if machine.state() == State::TimedOut {
+            if machine.is_over() {
                 debug!("keep-alive {}: {}", index, machine.verdict());
                 self.work = Work::Follow;
                 if seen.flow.is_known() {
