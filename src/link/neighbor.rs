@@ -197,6 +197,11 @@ impl<const W: usize> Hops<W> {
         address
     }
 
+    #[inline(never)]
+    fn is_next_hop(&self, address: Address<W>, connection: &Connection<W>) -> bool {
+        connection.is_open() && self.address_of(&connection.seen) == address
+    }
+
     /// Wants a question to leave for the next hop of `connections[index]` (K17). One that left at this
     /// moment for the same hop is enough.
     pub(super) fn ask_for(&mut self, now: Instant, index: usize, seen: &Seen<W>) {
@@ -236,22 +241,12 @@ impl<const W: usize> Hops<W> {
         let is_asked = is_recent && address == self.asked_for;
         let mut is_believed = is_stacks;
         let mut is_urgent = false;
-        let mut next = 0_usize;
         for connection in connections.iter_mut() {
-            let index = next;
-            next = next.wrapping_add(1);
-            if !connection.is_open() || self.address_of(&connection.seen) != address {
-                continue;
-            }
-            if is_stacks || is_answer && is_recent && connection.machine.is_hop_asked() {
+            if (is_stacks || is_answer && is_recent && connection.machine.is_hop_asked())
+                && self.is_next_hop(address, connection)
+            {
                 is_believed = true;
                 is_urgent |= connection.handle_hop_answered(hardware);
-            } else if !is_asked
-                && connection.seen.hardware != hardware
-                && !connection.machine.is_off()
-            {
-                self.wanted = Some(index);
-                is_urgent = true;
             }
         }
         if is_stacks {
@@ -259,6 +254,16 @@ impl<const W: usize> Hops<W> {
         }
         if is_believed {
             self.learn(Hop { address, hardware }, connections);
+        } else if !is_asked {
+            let is_contradicted = |connection: &Connection<W>| {
+                connection.seen.hardware != hardware
+                    && !connection.machine.is_off()
+                    && self.is_next_hop(address, connection)
+            };
+            if let Some(index) = connections.iter().position(is_contradicted) {
+                self.wanted = Some(index);
+                is_urgent = true;
+            }
         }
         is_urgent
     }
