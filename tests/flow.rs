@@ -381,3 +381,22 @@ fn buffers_of_any_size() {
         assert!(!flow.is_acceptable(&theirs(RCV.wrapping_sub(1 << 31), SND)));
     }
 }
+
+/// Buffers of zero are not known: the window that our SYN announces stands for them. Buffers that are
+/// known stay as they are.
+#[test]
+fn our_syn_tells_the_buffers_that_are_not_known() {
+    for (buffer, scale, reach) in [(0, None, 64), (0, Some(4), 1024), (128, Some(4), 128)] {
+        let mut flow = Flow::new(buffer, buffer);
+        let syn = Segment {
+            syn: true,
+            window_scale: scale,
+            ..ours(SeqNumber(99), 0)
+        };
+        assert!(!flow.handle_sent(&syn));
+        let farthest = theirs(RCV.wrapping_add(reach), SND);
+        assert_ne!(flow.handle_received(&farthest), Received::Ignored);
+        let too_far = theirs(RCV.wrapping_add(reach + 1), SND);
+        assert_eq!(flow.handle_received(&too_far), Received::Ignored);
+    }
+}
