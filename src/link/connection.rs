@@ -178,7 +178,7 @@ impl<const W: usize> Seen<W> {
         self.flow.set_unsent(false);
         machine.enable(now);
         if is_heard {
-            machine.handle_segment(now);
+            machine.recover(now);
         }
     }
 

@@ -766,7 +766,6 @@ impl Framing {
 }
 
 /// Writes the header of an Ethernet frame.
-#[inline]
 pub(super) fn write_ethernet(
     out: &mut [u8; ETHERNET_HEADER_LEN],
     [to, from]: [HardwareAddr; 2],
