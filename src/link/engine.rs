@@ -89,19 +89,11 @@ pub struct Link<const N: usize, const W: usize = 4> {
     now: Instant,
     /// Where the connection of the last frame is.
     last_found: usize,
-    /// Whose frame was handed out last.
-    sending: Sending,
+    /// The connection whose frame was handed out last; `None` if that asks for a next hop.
+    sending: Option<usize>,
     strangers: Strangers,
     stranger_after: Instant,
     has_events: bool,
-}
-
-/// Whose frame was handed out last.
-#[derive(Clone, Copy, Debug)]
-enum Sending {
-    Nothing,
-    Of(usize),
-    OfHop,
 }
 
 /// What the stack says of a socket.
@@ -142,7 +134,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 wake_at: Instant::ZERO,
                 now: Instant::ZERO,
                 last_found: 0,
-                sending: Sending::Nothing,
+                sending: None,
                 strangers: Strangers::None,
                 stranger_after: Instant::ZERO,
                 has_events: false,
@@ -878,7 +870,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             .hops
             .poll_transmit(out, self.framing, ours, &self.connections);
         if len.is_some() {
-            self.sending = Sending::OfHop;
+            self.sending = None;
             return len;
         }
         let len = self.offer(now, Some(out));
@@ -917,7 +909,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 && let Some(len) =
                     seen.write(out, self.framing, self.hardware, kind, machine.payload())
             {
-                self.sending = Sending::Of(index);
+                self.sending = Some(index);
                 return Some(len);
             }
             // Without numbers there is nothing to send, and a probe that was offered did not leave.
@@ -939,10 +931,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Records that the device took the frame that [`poll_transmit`](Self::poll_transmit) wrote last
     /// (K4).
     pub fn handle_transmitted(&mut self, now: Instant) {
-        let index = match core::mem::replace(&mut self.sending, Sending::Nothing) {
-            Sending::Nothing => return,
-            Sending::OfHop => return self.hops.handle_transmitted(now, &mut self.connections),
-            Sending::Of(index) => index,
+        let Some(index) = self.sending.take() else {
+            return self.hops.handle_transmitted(now, &mut self.connections);
         };
         let Some(Connection { seen, machine }) = self.connections.get_mut(index) else {
             return;
