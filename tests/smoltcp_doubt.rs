@@ -637,6 +637,22 @@ fn unknown_numbers_and_smoltcps_own_keep_alive() {
     assert_eq!(t.stats().verdicts, 0, "{}", t.story());
 }
 
+/// The same, and the peer is dead: smoltcp's keep-alive tells the numbers within its own interval, and
+/// the round begins within another idle time.
+#[test]
+fn unknown_numbers_and_smoltcps_own_keep_alive_to_a_dead_peer() {
+    let mut t = Setup::default().connections(6).connected();
+    t.at(1);
+    t.socket().set_keep_alive(Some(s(60).smoltcp()));
+    t.silence_peer();
+    t.at(2);
+    t.enable(config(10, 2, 3));
+    t.at(60);
+    assert_eq!(t.stats().verdicts, 0, "{}", t.story());
+    t.at(60 + 2 + 10 + 6);
+    assert_eq!(t.stats().verdicts, 1, "{}", t.story());
+}
+
 /// Numbers not known, and a window that the peer keeps closed: smoltcp probes it once a minute.
 #[test]
 fn unknown_numbers_and_a_closed_window() {
