@@ -341,7 +341,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Begins a connection, with the numbers that were seen of it. Returns whether it did: it does not
     /// while the segments are those of another socket.
     #[cold]
-    #[inline(never)]
+    #[expect(clippy::inline_always, reason = "measured: it is smaller")]
+    #[inline(always)]
     fn bind(&mut self, id: Id, tuple: &Tuple<W>, is_open: bool, buffers: u32) -> bool {
         // smoltcp lets a listener take a SYN that another socket has taken already. The handshake
         // shows whose the segments are; until then they are the first one's.
