@@ -831,7 +831,7 @@ impl KeepAlive {
     }
 
     /// Waits for another [`Config::idle`], as if the connection were busy (K3).
-    #[cfg(feature = "link")]
+    #[cfg(feature = "smoltcp")]
     pub(crate) fn put_off(&mut self, now: Instant) {
         self.flags.clear(Flags::STRUCK);
         self.enter(Phase::PutOff, now);

@@ -33,7 +33,7 @@ enum Work {
 }
 
 /// A frame of the link.
-pub(crate) enum Frame<'f> {
+enum Frame<'f> {
     Received(&'f [u8]),
     Sent(&'f [u8]),
     /// The stack has written it, and it has yet to leave.
@@ -441,6 +441,11 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     pub fn handle_written(&mut self, now: Instant, frame: &mut [u8]) {
         self.handle_now(now);
+        self.write_over(frame);
+    }
+
+    #[inline]
+    pub(crate) fn write_over(&mut self, frame: &mut [u8]) {
         self.handle_frame(Frame::Written(frame));
     }
 
@@ -501,7 +506,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     // In line it would want the registers that the stack's own loop has.
     #[inline(never)]
-    pub(crate) fn handle_frame(&mut self, frame: Frame<'_>) {
+    fn handle_frame(&mut self, frame: Frame<'_>) {
         let is_received = matches!(frame, Frame::Received(_));
         let mut packet: &[u8] = match &frame {
             Frame::Received(octets) | Frame::Sent(octets) => octets,

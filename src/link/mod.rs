@@ -74,7 +74,6 @@ mod neighbor;
 mod opening;
 
 pub use connection::{CloseReason, Ending};
-pub(crate) use engine::Frame;
 pub use engine::{Id, Link, Socket};
 #[cfg(feature = "smoltcp")]
 pub(crate) use frame::Address;

@@ -211,6 +211,7 @@ impl<const W: usize> Hops<W> {
     }
 
     /// The stack has asked for a neighbour, which has not answered.
+    #[cfg(feature = "smoltcp")]
     pub(super) fn is_stack_asking(&self) -> bool {
         self.stack_asks != Address::NONE
     }

@@ -8,7 +8,6 @@ use ::smoltcp::time;
 
 use super::KeepAliveSet;
 use super::convert::instant_in;
-use crate::link::Frame;
 
 /// Longer than any segment without data: Ethernet, IPv6, TCP with all its options.
 const ANSWER_LEN: usize = 128;
@@ -285,7 +284,7 @@ impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
             let result = write(frame, f);
             shared.with(|set| {
                 set.progress = Progress::Sent;
-                set.link.handle_frame(Frame::Written(frame));
+                set.link.write_over(frame);
             });
             result
         })
