@@ -103,15 +103,17 @@ impl Phase {
 }
 
 /// What frames have shown of a connection.
+// In this order it is smallest: measured.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(super) struct Seen<const W: usize> {
-    pub(super) tuple: Tuple<W>,
     pub(super) flow: Flow,
     /// Where the stack sends its frames.
     pub(super) hardware: HardwareAddr,
     /// As the stack has it; zero until it has sent anything.
     pub(super) hop_limit: u8,
     pub(super) phase: Phase,
+    pub(super) tuple: Tuple<W>,
 }
 
 /// A segment that the engine writes.

@@ -70,30 +70,32 @@ enum Strangers {
 /// Connections are known by an [`Id`]: [`add`](Self::add) one for each socket, and say with
 /// [`follow`](Self::follow) what connection the socket has. [`poll_opening`](Self::poll_opening)
 /// says when a connection is being opened.
+// The small fields first: the short instructions of a Cortex-M reach those.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Link<const N: usize, const W: usize = 4> {
-    connections: [Connection<W>; N],
-    hops: Hops<W>,
-    /// What was seen of connections that were opened lately and have no place yet.
-    openings: Openings<W>,
-    /// Where frames of ours come from; zero until the stack has sent one.
-    hardware: HardwareAddr,
-    framing: Framing,
+    work: Work,
+    strangers: Strangers,
+    has_events: bool,
     /// What software verifies of a plain segment.
     plain: Verified,
-    work: Work,
+    framing: Framing,
+    /// Where frames of ours come from; zero until the stack has sent one.
+    hardware: HardwareAddr,
+    /// Where the connection of the last frame is.
+    last_found: usize,
+    /// The connection whose frame was handed out last; `None` if that asks for a next hop.
+    sending: Option<usize>,
     /// When there is something to do, [`Instant::MAX`] for never: not later than the earliest moment
     /// at which a connection falls due. A received segment only ever makes it earlier than need be;
     /// then serving finds nothing due and repairs it.
     wake_at: Instant,
     now: Instant,
-    /// Where the connection of the last frame is.
-    last_found: usize,
-    /// The connection whose frame was handed out last; `None` if that asks for a next hop.
-    sending: Option<usize>,
-    strangers: Strangers,
     stranger_after: Instant,
-    has_events: bool,
+    hops: Hops<W>,
+    connections: [Connection<W>; N],
+    /// What was seen of connections that were opened lately and have no place yet.
+    openings: Openings<W>,
 }
 
 /// What the stack says of a socket.
