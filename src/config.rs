@@ -9,7 +9,7 @@ use crate::time::duration_from_micros;
 const SECOND: Millis = Millis(1000);
 
 /// A duration as a configuration keeps it: 1 ms to 49 days.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Hash)]
 pub(crate) struct Millis(pub(crate) u32);
 
 impl Millis {

@@ -43,7 +43,7 @@ pub(crate) const RETRY_MICROS: u64 = 500_000;
 /// - Any acceptable segment before the verdict ends the probing (K7).
 /// - Before any verdict, a question of ours has left and has waited out its whole interval, with a poll
 ///   at its end. After a late poll (the host slept, its clock was set) the machine asks once more, once
-///   in a round. It does the same if a new configuration makes the verdict due at once. If that
+///   in a round. It does the same if a new configuration shortens the last attempt. If that
 ///   question cannot leave, [`Config::count`] attempts decide (K8, K9, K11).
 /// - No remembered moment lies in the future: one that does becomes `now`. If the clock steps back, no
 ///   peer is given up. If one reading was too high, a verdict is late by one period (K10).
@@ -146,8 +146,6 @@ impl Flags {
     const SPARED: u8 = 1 << 2;
     /// The user timeout has struck: the present question, or the verdict, is its own.
     const STRUCK: u8 = 1 << 3;
-    /// The configuration was replaced; what that makes due is decided at the next poll.
-    const RECONFIGURED: u8 = 1 << 4;
     /// `asked` is when a question left that the peer has not answered, no matter whose it was.
     const ASKED: u8 = 1 << 5;
     /// A destination-unreachable message arrived since the peer was last heard.
@@ -349,63 +347,31 @@ impl KeepAlive {
     /// attempt is one new interval old. An equal configuration changes nothing, so it is harmless
     /// to set it over and over.
     ///
-    /// A verdict that the new configuration makes due at once is put to one more probe first,
-    /// once in a round of silence.
+    /// A shorter interval does not decide over what was asked before: if the last attempt is waiting, the
+    /// machine asks once more first, once in a round of silence.
     pub fn set_config(&mut self, now: Instant, config: Config) {
-        self.replace_config(config);
-        self.settle_config(now);
-    }
-
-    /// Replaces the configuration at a time that is not known: the next
-    /// [`handle_timeout`](Self::handle_timeout), which falls due at once if it changes anything,
-    /// settles that.
-    pub(crate) fn replace_config(&mut self, config: Config) {
         if config == self.config() {
             return;
         }
-        let before = self.due();
+        let is_shorter = config.interval < self.interval;
         self.store(config);
-        let changes = match self.phase {
-            Phase::Off | Phase::Over | Phase::Reported => return,
-            Phase::Wanted => false,
-            Phase::Armed | Phase::Waiting | Phase::PutOff => true,
-            Phase::Owing | Phase::Offered | Phase::Sent => self.due() < before,
-        };
-        if changes || self.has_lost_its_timeout() {
-            self.flags.set(Flags::RECONFIGURED);
-        }
-    }
-
-    /// The present phase is that of a user timeout, and there is none any more.
-    fn has_lost_its_timeout(&self) -> bool {
-        let is_its = self.phase == Phase::Owing || self.flags.has(Flags::STRUCK);
-        is_its && self.user_timeout.is_none()
-    }
-
-    fn settle_config(&mut self, now: Instant) {
-        if !self.flags.has(Flags::RECONFIGURED) {
-            return;
-        }
-        self.flags.clear(Flags::RECONFIGURED);
-        if self.has_lost_its_timeout() {
-            self.flags.clear(Flags::STRUCK);
-            self.enter(Phase::Waiting, now);
-        }
+        let is_timeouts = self.phase == Phase::Owing || self.flags.has(Flags::STRUCK);
         match self.phase {
-            Phase::Armed | Phase::Waiting => self.since = now,
-            Phase::PutOff => self.enter(Phase::Waiting, now),
-            Phase::Owing | Phase::Offered | Phase::Sent => {
-                // K8: what the configuration makes due at once is asked once more.
+            Phase::Off | Phase::Over | Phase::Reported => {}
+            _ if is_timeouts && self.user_timeout.is_none() => {
+                self.flags.clear(Flags::STRUCK);
+                self.enter(Phase::Waiting, now);
+            }
+            Phase::Armed | Phase::Waiting | Phase::PutOff => self.enter(Phase::Waiting, now),
+            // Nothing that has left yet is the question that decides.
+            Phase::Owing => self.flags.clear(Flags::ASKED),
+            Phase::Offered | Phase::Sent if is_shorter => {
                 let is_pending = self.phase == Phase::Offered;
-                let due = self.due();
-                if due <= now && self.is_deciding(is_pending) && !self.flags.has(Flags::SPARED) {
-                    if self.phase == Phase::Owing {
-                        self.flags.set(Flags::STRUCK);
-                    }
+                if self.is_deciding(is_pending) && !self.flags.has(Flags::SPARED) {
                     self.ask_once_more(now);
                 }
             }
-            Phase::Off | Phase::Wanted | Phase::Over | Phase::Reported => {}
+            _ => {}
         }
     }
 
@@ -514,7 +480,6 @@ impl KeepAlive {
     /// not stepped back.
     #[inline(never)]
     pub(crate) fn handle_time(&mut self, now: Instant, is_busy: bool) {
-        self.settle_config(now);
         if !is_busy && self.phase == Phase::Owing {
             // What was outstanding is not any more, whatever we have seen of it.
             self.phase = Phase::Waiting;
@@ -695,9 +660,6 @@ impl KeepAlive {
     /// [`poll_timeout`](Self::poll_timeout), and [`Instant::MAX`] for never.
     #[inline(never)]
     pub(crate) const fn wake_at(&self) -> Instant {
-        if self.flags.has(Flags::RECONFIGURED) {
-            return Instant::ZERO;
-        }
         match self.phase {
             Phase::Offered => earlier(self.due(), self.asked.plus_micros(RETRY_MICROS)),
             _ => self.due(),

@@ -568,10 +568,10 @@ fn k8_a_user_timeout_shortened_into_the_past_asks_now() {
     t.machine.handle_sent(at(1));
     t.machine
         .set_config(at(40), with_user_timeout(config(100, 2, 3), 5));
+    assert_eq!(t.poll_at(at(40)), [(at(40), Probe)]);
     assert_eq!(
         t.run_until(at(42)),
         [
-            (at(40), Probe),
             (at(42), Suspect(1)),
             (at(42), TimedOut(verdict(Cause::UserTimeout, 42, 1, 0))),
         ]

@@ -120,7 +120,8 @@ pub struct Stats {
     /// Verdicts; at most [`u16::MAX`].
     pub verdicts: u32,
     /// Attempts and verdicts that fell due more than an interval before the machine was polled; at most
-    /// [`u16::MAX`]. One that a new configuration puts off before that poll is not counted.
+    /// [`u16::MAX`]. One that a new configuration puts off before that poll is not counted; one that it
+    /// moves into the past is.
     pub late_polls: u32,
     /// How long the last answer took, to the microsecond, up to 71 minutes. Measured when one
     /// probe alone was unanswered; with more, there is no telling which of them was answered

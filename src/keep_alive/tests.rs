@@ -89,26 +89,23 @@ fn k15_only_probing_is_unsettled() {
     assert!(machine.is_armed());
 }
 
-/// Options that were set at a time unknown are settled before anything else is done, however late the
-/// next moment is that would be due under them: here the question of a user timeout is taken back.
+/// The question of a user timeout is taken back at once if there is no user timeout any more.
 #[test]
-fn k8_options_set_at_a_time_unknown_are_due_at_once() {
+fn k8_a_user_timeout_that_is_taken_away_asks_nothing() {
     let timeout = Duration::from_secs(5);
-    let mut machine = KeepAlive::new(config().with_user_timeout(timeout).unwrap());
-    machine.enable(at(0));
-    machine.handle_sent(at(1));
-    assert_eq!(machine.wake_at(), at(6));
-    let mut asking = KeepAlive::new(config().with_user_timeout(timeout).unwrap());
-    asking.enable(at(0));
-    asking.handle_sent(at(1));
-    asking.handle_time(at(6), true);
-    assert!(asking.offer(at(6), true));
-    for machine in [&mut machine, &mut asking] {
-        machine.replace_config(config());
-        assert!(machine.wake_at() <= at(6));
-        machine.handle_time(at(6), true);
-        assert!(!machine.offer(at(6), true));
+    let with_timeout = config().with_user_timeout(timeout).unwrap();
+    for has_asked in [false, true] {
+        let mut machine = KeepAlive::new(with_timeout);
+        machine.enable(at(0));
+        machine.handle_sent(at(1));
+        assert_eq!(machine.wake_at(), at(6));
+        if has_asked {
+            machine.handle_time(at(6), true);
+            assert!(machine.offer(at(6), true));
+        }
+        machine.set_config(at(6), config());
         assert!(machine.wake_at() > at(6));
+        assert!(!machine.offer(at(6), true));
     }
 }
 

@@ -159,7 +159,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 seen.phase = Phase::Unbound;
                 // It has none, and may have an end to report of the one before.
                 machine.take_end();
-                machine.replace_config(config);
+                machine.set_config(Instant::ZERO, config);
                 self.note_change();
                 return Some(Id(index));
             }
@@ -202,7 +202,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Replaces the configuration of `id`, at once (K8). An equal one changes nothing.
     pub fn set_config(&mut self, id: Id, config: Config) {
         if let Some(connection) = self.connections.get_mut(id.0) {
-            connection.machine.replace_config(config);
+            connection.machine.set_config(self.now, config);
             self.note(Work::Serve);
         }
     }
@@ -217,7 +217,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         };
         let before = connection.machine.wake_at();
         match config {
-            Some(config) => connection.machine.replace_config(config),
+            Some(config) => connection.machine.set_config(now, config),
             None if connection.is_live() => connection.machine.disable(),
             None => {}
         }

@@ -85,7 +85,8 @@ impl Ledger {
     /// K8.
     pub(crate) fn reconfigured(&mut self, now: u64, options: Options) {
         if options != self.options {
-            if options.interval < self.options.interval {
+            let is_shorter = options.interval < self.options.interval;
+            if is_shorter {
                 self.shortened = Some(now);
             }
             self.options = options;
@@ -95,7 +96,7 @@ impl Ledger {
                 self.spared = true;
             }
             let decides = self.attempts() + 1 >= options.count || self.owed_since.is_some();
-            if decides && self.offered.as_ref().is_some_and(is_over) {
+            if decides && is_shorter && self.offered.is_some() {
                 self.spared = true;
             }
         }

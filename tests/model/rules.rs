@@ -157,8 +157,8 @@ impl Model {
         if config == self.config {
             return;
         }
-        let before = self.due();
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
+        let is_shorter = config.interval() < before.interval();
         if config.user_timeout().is_none() && self.is_waiting_by_user_timeout() {
             // There is no user timeout any more: neither a clock that runs nor a question of its own.
             // Choice: probing that made way for data waits for silence as if it were armed.
@@ -169,35 +169,21 @@ impl Model {
             return;
         }
         match self.waiting {
-            Waiting::Disabled | Waiting::Wanted { .. } | Waiting::Over(_) => {}
-            Waiting::Silence { is_settled, .. } => {
-                self.waiting = Waiting::Silence {
-                    not_before: now,
-                    is_settled,
-                };
-            }
-            Waiting::PutOff { .. } => {
+            Waiting::Silence { .. } | Waiting::PutOff { .. } => {
                 self.waiting = Waiting::Silence {
                     not_before: now,
                     is_settled: false,
                 };
             }
-            // What was due as early before is not due by the new configuration.
-            _ if self.due() >= before => {}
-            Waiting::Owing { .. } => self.ask_before_deciding(now, Cause::UserTimeout),
-            Waiting::Leaving { whose, .. } | Waiting::Answer { whose, .. } => {
-                self.ask_before_deciding(now, whose);
+            // "Nothing that left before is the question that decides."
+            Waiting::Owing { .. } => self.round.asked = None,
+            Waiting::Leaving { whose, .. } | Waiting::Answer { whose, .. } if is_shorter => {
+                if self.decides() && !self.round.spared {
+                    self.round.spared = true;
+                    self.want(now, whose);
+                }
             }
-        }
-    }
-
-    /// "A verdict that the new configuration makes due at once is put to one more probe first, once in
-    /// a round of silence." Choice: what is due is due, whether the connection is busy or not.
-    fn ask_before_deciding(&mut self, now: u64, whose: Cause) {
-        let is_due = self.due().is_some_and(|due| due <= now);
-        if is_due && self.decides() && !self.round.spared {
-            self.round.spared = true;
-            self.want(now, whose);
+            _ => {}
         }
     }
 
