@@ -362,6 +362,15 @@ impl<const W: usize> Trial<W> {
                 self.link.handle_timeout(self.now);
             }
             let mut frames = 0;
+            while let Some(len) = self.link.poll_receive(&mut buffer) {
+                self.check(&buffer[..len]);
+                frames += 1;
+                assert!(frames < MANY, "frame upon frame");
+                if let Some(numbers) = &answers {
+                    let frame = self.segment(Way::Sent, numbers);
+                    self.link.handle_answer(&frame);
+                }
+            }
             while let Some(len) = self.link.poll_transmit(self.now, &mut buffer) {
                 self.check(&buffer[..len]);
                 frames += 1;
@@ -372,15 +381,6 @@ impl<const W: usize> Trial<W> {
                 }
                 room -= 1;
                 self.link.handle_transmitted(self.now);
-            }
-            while let Some(len) = self.link.poll_receive(&mut buffer) {
-                self.check(&buffer[..len]);
-                frames += 1;
-                assert!(frames < MANY, "frame upon frame");
-                if let Some(numbers) = &answers {
-                    let frame = self.segment(Way::Sent, numbers);
-                    self.link.handle_answer(&frame);
-                }
             }
             self.drain_events();
             let is_changed = self.link.take_change();

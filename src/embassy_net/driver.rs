@@ -21,10 +21,8 @@ const ANSWER_LEN: usize = 128;
 enum Step {
     /// Asks the driver for a frame.
     Receive,
-    /// The driver has none: sends what is due, then hands over what is for the stack.
+    /// The driver has none: hands over what is for the stack, then sends what is due.
     Serve,
-    /// Hands over what is for the stack.
-    HandOver,
 }
 
 /// A driver through which keep-alive sees every frame, and sends its own.
@@ -52,7 +50,6 @@ impl<'d, D: Driver, const N: usize, M: RawMutex, const W: usize> Device<'d, D, N
     /// Sends what is due.
     #[inline(never)]
     fn serve(&mut self, now: Instant, cx: &mut Context<'_>) {
-        self.state.with(|shared| shared.handle_timeout(now));
         loop {
             let frame = &mut self.frame;
             let len = self
@@ -74,18 +71,18 @@ impl<'d, D: Driver, const N: usize, M: RawMutex, const W: usize> Device<'d, D, N
         }
     }
 
-    /// Writes the next frame of ours for the stack, and returns its length.
+    /// Writes the next frame of ours for the stack, and returns its length. When there is none, sends
+    /// what is due.
     fn hand_over(&mut self, now: Instant, cx: &mut Context<'_>) -> Option<usize> {
-        if self.step == Step::Serve {
+        let frame = &mut self.frame;
+        let len = self.state.with(|shared| {
+            shared.handle_timeout(now);
+            shared.link.poll_receive(frame)
+        });
+        if len.is_none() {
+            self.step = Step::Receive;
             self.serve(now, cx);
         }
-        let frame = &mut self.frame;
-        let len = self.state.with(|shared| shared.link.poll_receive(frame));
-        self.step = if len.is_some() {
-            Step::HandOver
-        } else {
-            Step::Receive
-        };
         len
     }
 }

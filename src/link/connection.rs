@@ -78,8 +78,6 @@ pub(super) enum Phase {
     ResetSent,
     /// The verdict fell; neither end has its RST yet.
     GivenUp,
-    /// The peer has its RST; the stack does not.
-    PeerTold,
     /// The stack has its RST; the peer does not.
     StackTold,
     /// The connection ended by a verdict, which the machine keeps.
@@ -350,7 +348,7 @@ impl<const W: usize> Connection<W> {
     pub(super) fn close_reason(&self) -> Option<CloseReason> {
         let reset = |while_probing| CloseReason::PeerReset { while_probing };
         Some(match self.seen.phase {
-            Phase::GivenUp | Phase::PeerTold | Phase::StackTold | Phase::Dead => {
+            Phase::GivenUp | Phase::StackTold | Phase::Dead => {
                 let verdict = self.machine.verdict()?;
                 match verdict.cause {
                     Cause::KeepAlive => CloseReason::KeepAlive(verdict),

@@ -62,7 +62,7 @@ enum Strangers {
 /// |---|---|
 /// | a frame arrived, before the stack sees it | [`handle_received`](Self::handle_received) |
 /// | the stack has written a frame | [`handle_sent`](Self::handle_sent), or [`handle_written`](Self::handle_written) |
-/// | the device has nothing more to receive, and [`poll_timeout`](Self::poll_timeout) is reached | [`handle_timeout`](Self::handle_timeout), then [`poll_transmit`](Self::poll_transmit) and [`poll_receive`](Self::poll_receive) until they are `None` |
+/// | the device has nothing more to receive, and [`poll_timeout`](Self::poll_timeout) is reached | [`handle_timeout`](Self::handle_timeout), then [`poll_receive`](Self::poll_receive), then [`poll_transmit`](Self::poll_transmit), each until it is `None` |
 /// | the device took what `poll_transmit` wrote | [`handle_transmitted`](Self::handle_transmitted) |
 /// | the stack answered what `poll_receive` wrote | [`handle_answer`](Self::handle_answer) |
 /// | after all of that | [`poll_event`](Self::poll_event) |
@@ -291,7 +291,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 seen.flow.set_stranger(false);
                 return true;
             }
-            Phase::PeerTold if is_same => return false,
             // The RST for the old peer goes first.
             Phase::Free | Phase::GivenUp | Phase::StackTold => return false,
             // Had the stack believed the one or meant the other, the connection would be gone.
@@ -835,7 +834,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Handles the passing of time. Call it when [`is_due`](Self::is_due), and after the frames that
     /// have arrived by then were shown: an answer among them is in time (K9). Then poll what follows:
-    /// first [`poll_transmit`](Self::poll_transmit).
+    /// first [`poll_receive`](Self::poll_receive), then [`poll_transmit`](Self::poll_transmit).
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_now(now);
         self.judge(now);
@@ -903,7 +902,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                     is_offered.then_some(Kind::Probe)
                 }
                 Phase::Open => (challenges && seen.flow.has_stranger()).then_some(Kind::Challenge),
-                Phase::GivenUp | Phase::StackTold => Some(Kind::Reset),
+                Phase::StackTold => Some(Kind::Reset),
                 Phase::Moved => {
                     let is_due = machine.is_probing(seen.flow.is_busy());
                     is_due.then_some(Kind::Probe)
@@ -946,7 +945,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
             return;
         };
         match seen.phase {
-            Phase::GivenUp => seen.phase = Phase::PeerTold,
             Phase::StackTold => {
                 seen.phase = Phase::Dead;
                 // Another connection may be waiting for its place.
@@ -980,15 +978,14 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Writes the next frame for the stack into `out` and returns its length: the RST that closes
-    /// our end after a verdict. Hand it to the stack as if it had arrived, and what the stack answers
+    /// our end after a verdict. The peer gets its own afterwards. Hand it to the stack as if it had arrived, and what the stack answers
     /// to [`handle_answer`](Self::handle_answer).
     pub fn poll_receive(&mut self, out: &mut [u8; MAX_FRAME_LEN]) -> Option<usize> {
         for Connection { seen, .. } in &mut self.connections {
-            seen.phase = match seen.phase {
-                Phase::GivenUp => Phase::StackTold,
-                Phase::PeerTold => Phase::Dead,
-                _ => continue,
-            };
+            if seen.phase != Phase::GivenUp {
+                continue;
+            }
+            seen.phase = Phase::StackTold;
             if self.openings.find(&seen.tuple).is_some() {
                 // Another socket has the same ends, and the stack would take the RST for its.
                 seen.flow.set_stranger(true);
@@ -1016,13 +1013,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
         };
         let tuple = datagram.sent_tuple(ports);
         for Connection { seen, .. } in &mut self.connections {
-            let before = match seen.phase {
-                Phase::StackTold => Phase::GivenUp,
-                Phase::Dead => Phase::PeerTold,
-                _ => continue,
-            };
-            if seen.tuple == tuple && seen.flow.handle_refusal(&segment) {
-                seen.phase = before;
+            let is_told = matches!(seen.phase, Phase::StackTold | Phase::Dead);
+            if is_told && seen.tuple == tuple && seen.flow.handle_refusal(&segment) {
+                seen.phase = Phase::GivenUp;
                 return;
             }
         }
@@ -1109,7 +1102,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Returns whether the last connection of `id` has ended, and no RST waits for either end.
     #[must_use]
     pub fn is_over(&self, id: Id) -> bool {
-        let waits = |phase| matches!(phase, Phase::GivenUp | Phase::PeerTold | Phase::StackTold);
+        let waits = |phase| matches!(phase, Phase::GivenUp | Phase::StackTold);
         self.close_reason(id).is_some()
             && self
                 .connection(id)

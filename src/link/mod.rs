@@ -46,12 +46,12 @@
 //! while let Some(now) = link.poll_timeout() {
 //!     link.follow(now, id, Socket::Open(tuple), 1024, false);
 //!     link.handle_timeout(now);
+//!     while let Some(len) = link.poll_receive(&mut out) {
+//!         assert_eq!(out[len - 7], 0x14); // to the stack: a RST, which closes the socket
+//!     }
 //!     while let Some(len) = link.poll_transmit(now, &mut out) {
 //!         frames.push(out[..len].to_vec()); // to the device, which takes it
 //!         link.handle_transmitted(now);
-//!     }
-//!     while let Some(len) = link.poll_receive(&mut out) {
-//!         assert_eq!(out[len - 7], 0x14); // to the stack: a RST, which closes the socket
 //!     }
 //!     while let Some((_, event)) = link.poll_event() {
 //!         println!("{event:?}");

@@ -95,20 +95,18 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
     #[cold]
     #[inline(never)]
     fn hand_over(&mut self, timestamp: time::Instant) -> bool {
-        if let Some(set) = self.shared.set.get_mut() {
-            set.link.judge(instant_in(timestamp));
-        }
-        self.serve(timestamp);
         let Shared { set, step, len } = &mut self.shared;
         let Some(set) = set.get_mut() else {
             return false;
         };
-        let written = set.link.poll_receive(&mut set.frame);
-        if written.is_none() {
-            *step = Step::Receive;
+        set.link.judge(instant_in(timestamp));
+        if let Some(written) = set.link.poll_receive(&mut set.frame) {
+            *len = written;
+            return true;
         }
-        *len = written.unwrap_or(0);
-        written.is_some()
+        *step = Step::Receive;
+        self.serve(timestamp);
+        false
     }
 }
 
