@@ -185,6 +185,9 @@ enum Hop {
     Answers,
     /// It has answered one, and not yet the last one.
     AskedAgain,
+    /// It has answered from another address, and the last probe has yet to go there (K17).
+    #[cfg(feature = "link")]
+    Moved,
 }
 
 /// One slot for each kind of event, and which of them came first.
@@ -427,7 +430,7 @@ impl KeepAlive {
         match self.hop {
             Hop::Unknown => self.learn(Hop::Silent),
             Hop::Answers => self.learn(Hop::AskedAgain),
-            Hop::Silent | Hop::AskedAgain => {}
+            _ => {}
         }
     }
 
@@ -571,6 +574,10 @@ impl KeepAlive {
             self.enter(Phase::Sent, now);
             self.flags.set(Flags::ASKED);
             self.asked = now;
+            #[cfg(feature = "link")]
+            if self.hop == Hop::Moved {
+                self.hop = Hop::Answers;
+            }
         }
     }
 
@@ -769,27 +776,39 @@ impl KeepAlive {
         matches!(self.phase, Phase::Off)
     }
 
-    /// The probe left once more, for another next hop: before a verdict it has its interval, once in a
-    /// round.
+    /// The next hop has answered from another address. Returns whether the last probe has to go there.
     #[cfg(feature = "link")]
-    pub(crate) fn handle_probe_sent_again(&mut self, now: Instant) {
-        if self.phase == Phase::Sent && self.is_deciding(false) && !self.flags.has(Flags::SPARED) {
-            self.flags.set(Flags::SPARED);
-            self.enter(Phase::Sent, now);
-            self.asked = now;
+    pub(crate) fn handle_hop_moved(&mut self) -> bool {
+        let is_awaiting_answer = self.phase == Phase::Sent;
+        if is_awaiting_answer {
+            self.hop = Hop::Moved;
         }
+        is_awaiting_answer
     }
 
-    /// A probe of ours has left and is not answered.
+    /// A probe has to go out again, for another next hop, and it is still what the connection needs: one
+    /// that became busy is not probed (K3).
     #[cfg(feature = "link")]
-    pub(crate) const fn is_awaiting_answer(&self) -> bool {
-        matches!(self.phase, Phase::Sent)
+    pub(crate) fn has_moved(&self, is_busy: bool) -> bool {
+        self.hop == Hop::Moved
+            && self.phase == Phase::Sent
+            && is_busy == self.flags.has(Flags::STRUCK)
     }
 
-    /// The same, and it is still what the connection needs: one that became busy is not probed (K3).
+    /// The probe left once more, if it had to: before a verdict it has its interval, once in a round.
+    /// Returns whether it had to.
     #[cfg(feature = "link")]
-    pub(crate) fn is_probing(&self, is_busy: bool) -> bool {
-        self.is_awaiting_answer() && is_busy == self.flags.has(Flags::STRUCK)
+    pub(crate) fn handle_probe_sent_again(&mut self, now: Instant) -> bool {
+        let has_moved = self.hop == Hop::Moved;
+        if has_moved {
+            self.hop = Hop::Answers;
+            if self.is_deciding(false) && !self.flags.has(Flags::SPARED) {
+                self.flags.set(Flags::SPARED);
+                self.enter(Phase::Sent, now);
+                self.asked = now;
+            }
+        }
+        has_moved
     }
 
     /// Waits for another [`Config::idle`], as if the connection were busy (K3).

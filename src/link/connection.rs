@@ -70,8 +70,6 @@ pub(super) enum Phase {
     Opening,
     /// The connection is synchronised and kept alive.
     Open,
-    /// The same, and the probe goes out again: the next hop has another address (K17).
-    Moved,
     /// A RST arrived that the stack takes.
     ResetReceived,
     /// The stack sent a RST.
@@ -95,7 +93,7 @@ impl Phase {
     pub(super) const fn is_live(self) -> bool {
         matches!(
             self,
-            Self::Opening | Self::Open | Self::Moved | Self::ResetReceived | Self::ResetSent
+            Self::Opening | Self::Open | Self::ResetReceived | Self::ResetSent
         )
     }
 }
@@ -306,7 +304,7 @@ impl<const W: usize> Connection<W> {
     /// The connection is synchronised, and kept alive.
     #[inline]
     pub(super) const fn is_open(&self) -> bool {
-        matches!(self.seen.phase, Phase::Open | Phase::Moved)
+        matches!(self.seen.phase, Phase::Open)
     }
 
     /// The connection has not ended, as far as we know.
@@ -321,13 +319,10 @@ impl<const W: usize> Connection<W> {
 
     /// Records where the next hop answered from. Returns whether the probe has to go out again.
     pub(super) fn handle_hop_answered(&mut self, hardware: HardwareAddr) -> bool {
-        self.machine.handle_hop_answered();
-        let has_moved = self.seen.hardware != hardware && self.machine.is_awaiting_answer();
+        let has_moved = self.seen.hardware != hardware;
         self.seen.hardware = hardware;
-        if has_moved {
-            self.seen.phase = Phase::Moved;
-        }
-        has_moved
+        self.machine.handle_hop_answered();
+        has_moved && self.machine.handle_hop_moved()
     }
 
     /// Records that the connection is over.
@@ -364,7 +359,6 @@ impl<const W: usize> Connection<W> {
             | Phase::Unbound
             | Phase::Opening
             | Phase::Open
-            | Phase::Moved
             | Phase::ResetReceived
             | Phase::ResetSent => return None,
         })

@@ -172,7 +172,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return;
         };
-        if matches!(seen.phase, Phase::Open | Phase::Moved) {
+        if matches!(seen.phase, Phase::Open) {
             if self.openings.find(&seen.tuple).is_some() {
                 // That is another connection, which waits for the four-tuple.
                 self.work = Work::Follow;
@@ -236,7 +236,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         for connection in &mut self.connections {
             let has_ended = match connection.seen.phase {
                 Phase::ResetReceived | Phase::ResetSent => true,
-                Phase::Open | Phase::Moved => connection.seen.flow.is_closed(),
+                Phase::Open => connection.seen.flow.is_closed(),
                 _ => false,
             };
             if has_ended {
@@ -280,7 +280,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             match phase {
                 // Of another connection, the SYN would have been noted; but that may be another socket's.
                 Phase::Opening => !is_open || !is_noted,
-                Phase::Open | Phase::Moved => is_open || !is_noted,
+                Phase::Open => is_open || !is_noted,
                 // The SYN may have been that of a stranger: see `poll_receive`.
                 _ => is_open && (!is_noted || seen.flow.has_stranger()),
             }
@@ -296,7 +296,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             // Had the stack believed the one or meant the other, the connection would be gone.
             // It may have been opening then.
             Phase::ResetReceived | Phase::ResetSent if is_same => seen.phase = Phase::Opening,
-            Phase::Opening | Phase::Open | Phase::Moved if is_same => {}
+            Phase::Opening | Phase::Open if is_same => {}
             _ => {
                 self.end(id, Ending::Unknown);
                 if !self.bind(id, tuple, is_open, buffers) {
@@ -590,7 +590,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             return;
         };
         match seen.phase {
-            Phase::Open | Phase::Moved if is_heard => {
+            Phase::Open if is_heard => {
                 seen.phase = Phase::Open;
                 machine.recover(self.now);
                 self.has_events |= machine.has_event();
@@ -608,7 +608,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Phase::Opening => return self.note_change(),
             // K19: a peer that lost its power and comes back from the same port sends a SYN. Without
             // numbers there is nothing to ask with.
-            Phase::Open | Phase::Moved
+            Phase::Open
                 if segment.syn
                     && segment.ack.is_none()
                     && seen.flow.is_known()
@@ -724,7 +724,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Phase::Opening if !was_known && seen.flow.is_known() => {
                 seen.open(machine, self.now, true);
             }
-            Phase::Open | Phase::Moved if asks => machine.handle_sent(self.now),
+            Phase::Open if asks => machine.handle_sent(self.now),
             _ => {}
         }
         self.wake_at = machine.wake_at().min(self.wake_at);
@@ -844,7 +844,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     pub(crate) fn judge(&mut self, now: Instant) {
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
-            if !matches!(seen.phase, Phase::Open | Phase::Moved) || machine.wake_at() > now {
+            if !matches!(seen.phase, Phase::Open) || machine.wake_at() > now {
                 continue;
             }
             machine.handle_time(now, seen.flow.is_busy());
@@ -897,16 +897,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let challenges = self.strangers == Strangers::Unanswered;
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
             let kind = match seen.phase {
-                Phase::Open | Phase::Moved if machine.is_wanting() => {
+                Phase::Open if machine.is_wanting() => {
                     let is_offered = machine.offer(now, seen.flow.is_busy());
                     is_offered.then_some(Kind::Probe)
                 }
+                Phase::Open if machine.has_moved(seen.flow.is_busy()) => Some(Kind::Probe),
                 Phase::Open => (challenges && seen.flow.has_stranger()).then_some(Kind::Challenge),
                 Phase::StackTold => Some(Kind::Reset),
-                Phase::Moved => {
-                    let is_due = machine.is_probing(seen.flow.is_busy());
-                    is_due.then_some(Kind::Probe)
-                }
                 _ => None,
             };
             let Some(kind) = kind else {
@@ -950,12 +947,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 // Another connection may be waiting for its place.
                 self.note_change();
             }
-            Phase::Moved if !machine.is_wanting() => {
-                seen.phase = Phase::Open;
-                machine.handle_probe_sent_again(now);
-            }
             _ if machine.is_wanting() => {
-                seen.phase = Phase::Open;
                 debug!("keep-alive {}: probe sent", index);
                 machine.handle_probe_sent(now);
                 // K17: the first probe of the round went unanswered.
@@ -963,6 +955,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                     self.hops.ask_for(now, index, seen);
                 }
             }
+            _ if machine.handle_probe_sent_again(now) => {}
             _ => {
                 seen.flow.set_stranger(false);
                 self.stranger_after = now.plus_micros(STRANGER_MICROS);
@@ -1166,7 +1159,7 @@ fn locate<'l, const W: usize>(
     let place = search(connections, tuple);
     let noted = openings.find(tuple);
     if let Some(Connection { seen, machine }) = place.and_then(|at| connections.get_mut(at)) {
-        let is_open = matches!(seen.phase, Phase::Open | Phase::Moved);
+        let is_open = matches!(seen.phase, Phase::Open);
         let is_newer = |noted: &Seen<W>| is_open && noted.phase == Phase::Opening;
         if !noted.as_deref().is_some_and(is_newer) {
             return Some((seen, Some(machine)));
