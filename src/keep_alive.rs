@@ -660,16 +660,8 @@ impl KeepAlive {
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Off | Phase::Over | Phase::Reported => None,
-            _ => Some(self.wake_at()),
-        }
-    }
-
-    /// [`poll_timeout`](Self::poll_timeout), and [`Instant::MAX`] for never.
-    #[inline(never)]
-    pub(crate) const fn wake_at(&self) -> Instant {
-        match self.phase {
-            Phase::Offered => earlier(self.due(), self.asked.plus_micros(RETRY_MICROS)),
-            _ => self.due(),
+            Phase::Offered => Some(earlier(self.due(), self.asked.plus_micros(RETRY_MICROS))),
+            _ => Some(self.due()),
         }
     }
 
@@ -822,7 +814,7 @@ impl KeepAlive {
     #[cfg(feature = "link")]
     #[inline(never)]
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.is_wanting() || self.wake_at() <= now
+        self.is_wanting() || self.due() <= now
     }
 
     /// A probe is waiting to leave.
@@ -853,8 +845,8 @@ impl KeepAlive {
             || attempts >= u32::from(self.count)
     }
 
-    /// When the present phase is over, if nothing happens before.
-    const fn due(&self) -> Instant {
+    /// When the present phase is over, if nothing happens before; [`Instant::MAX`] for never.
+    pub(crate) const fn due(&self) -> Instant {
         let (since, millis) = match self.phase {
             Phase::Off | Phase::Over | Phase::Reported => return Instant::MAX,
             Phase::Armed | Phase::Waiting => (self.last_heard, self.idle),

@@ -98,13 +98,13 @@ fn k8_a_user_timeout_that_is_taken_away_asks_nothing() {
         let mut machine = KeepAlive::new(with_timeout);
         machine.enable(at(0));
         machine.handle_sent(at(1));
-        assert_eq!(machine.wake_at(), at(6));
+        assert_eq!(machine.due(), at(6));
         if has_asked {
             machine.handle_time(at(6), true);
             assert!(machine.offer(at(6), true));
         }
         machine.set_config(at(6), config());
-        assert!(machine.wake_at() > at(6));
+        assert!(machine.due() > at(6));
         assert!(!machine.offer(at(6), true));
     }
 }

@@ -3,8 +3,7 @@
 use core::fmt;
 
 use super::frame::{
-    Buffer, Checksums, Envelope, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, MAX_FRAME_LEN,
-    PROTOCOL_TCP, Tuple,
+    Buffer, Envelope, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, MAX_FRAME_LEN, PROTOCOL_TCP, Tuple,
 };
 use crate::{Cause, Event, Flow, Instant, KeepAlive, ProbePayload, Verdict};
 
@@ -254,11 +253,11 @@ impl<const W: usize> Seen<W> {
     pub(super) fn write_reset_of_peer(
         &self,
         out: &mut Buffer,
-        mut framing: Framing,
+        framing: Framing,
         ours: HardwareAddr,
     ) -> Option<usize> {
         // It never meets the device, and the stack may verify it.
-        framing.checksums = Checksums::ALL;
+        let framing = framing.in_software();
         let peers = Self {
             tuple: self.tuple.reversed(),
             flow: self.flow.reversed(),

@@ -4,7 +4,7 @@ use super::connection::{CloseReason, Connection, Ending, Kind, Phase, Seen};
 use super::frame::{
     Address, Buffer, Checksums, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4,
     ETHERTYPE_IPV6, Framing, HardwareAddr, MAX_FRAME_LEN, Medium, PROTOCOL_ICMPV4, PROTOCOL_ICMPV6,
-    Plain, Tuple, Verified,
+    Plain, Tuple,
 };
 use super::neighbor::{Announcement, Arp, Hops, asked_in_icmpv6, is_ndp};
 use super::opening::Openings;
@@ -77,8 +77,6 @@ pub struct Link<const N: usize, const W: usize = 4> {
     work: Work,
     strangers: Strangers,
     has_events: bool,
-    /// What software verifies of a plain segment.
-    plain: Verified,
     framing: Framing,
     /// Where frames of ours come from; zero until the stack has sent one.
     hardware: HardwareAddr,
@@ -127,11 +125,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 hops: Hops::new(),
                 openings: Openings::new(),
                 hardware: [0; 6],
-                framing: Framing {
-                    medium: Medium::Ethernet,
-                    checksums: Checksums::ALL,
-                },
-                plain: Verified::All,
+                framing: Framing::ETHERNET,
                 work: Work::Nothing,
                 wake_at: Instant::ZERO,
                 now: Instant::ZERO,
@@ -147,8 +141,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Sets what the link carries, and which checksums it leaves to software. Call it once, before
     /// the first frame.
     pub const fn set_capabilities(&mut self, medium: Medium, checksums: Checksums) {
-        self.framing = Framing { medium, checksums };
-        self.plain = checksums.verified();
+        self.framing = Framing::new(medium, checksums);
     }
 
     /// Takes a place for the connections of one socket, one after the other. Returns `None` if all
@@ -215,7 +208,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let Some(connection) = self.connections.get_mut(id.0) else {
             return;
         };
-        let before = connection.machine.wake_at();
+        let before = connection.machine.due();
         match config {
             Some(config) => connection.machine.set_config(now, config),
             None if connection.is_live() => connection.machine.disable(),
@@ -224,7 +217,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if config.is_some() && connection.is_open() {
             connection.machine.enable(now);
         }
-        if connection.machine.wake_at() != before {
+        if connection.machine.due() != before {
             self.note(Work::Serve);
         }
     }
@@ -476,7 +469,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         let Connection { seen, machine } = self.connections.get_mut(index)?;
         let is_expected = seen.phase == Phase::Open && machine.is_armed();
-        if !is_expected || !plain.is_intact(self.plain)? {
+        if !is_expected || !plain.is_intact(self.framing)? {
             return None;
         }
         seen.flow.predict(&plain.segment())?;
@@ -564,7 +557,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 _ => &mut [],
             };
             self.handle_sent_segment(&tuple, &segment, hop, hop_limit, is_data, written);
-        } else if datagram.is_intact(self.framing.checksums) {
+        } else if datagram.is_intact(self.framing) {
             self.handle_received_segment(&datagram.received_tuple(ports), &segment);
         }
     }
@@ -594,7 +587,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 seen.phase = Phase::Open;
                 machine.recover(self.now);
                 self.has_events |= machine.has_event();
-                self.wake_at = machine.wake_at().min(self.wake_at);
+                self.wake_at = machine.due().min(self.wake_at);
             }
             Phase::Opening if is_heard => {
                 seen.open(machine, self.now, true);
@@ -727,7 +720,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             Phase::Open if asks => machine.handle_sent(self.now),
             _ => {}
         }
-        self.wake_at = machine.wake_at().min(self.wake_at);
+        self.wake_at = machine.due().min(self.wake_at);
         if !is_usual {
             self.note(if segment.syn || segment.rst {
                 Work::Follow
@@ -766,7 +759,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if W > 1 && is_ndp(datagram) && self.framing.is_ethernet() {
             if !is_received {
                 self.handle_stack_asks(asked_in_icmpv6(datagram));
-            } else if datagram.is_intact(self.framing.checksums) {
+            } else if datagram.is_intact(self.framing) {
                 self.handle_announcement(Announcement::in_icmpv6(datagram, is_unicast));
             }
         } else if is_received {
@@ -844,7 +837,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     pub(crate) fn judge(&mut self, now: Instant) {
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
-            if !matches!(seen.phase, Phase::Open) || machine.wake_at() > now {
+            if !matches!(seen.phase, Phase::Open) || machine.due() > now {
                 continue;
             }
             machine.handle_time(now, seen.flow.is_busy());
@@ -929,7 +922,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline(never)]
     fn plan(&mut self) {
         let open = self.connections.iter().filter(|c| c.is_open());
-        self.wake_at = open.fold(Instant::MAX, |at, c| at.min(c.machine.wake_at()));
+        self.wake_at = open.fold(Instant::MAX, |at, c| at.min(c.machine.due()));
     }
 
     /// Records that the device took the frame that [`poll_transmit`](Self::poll_transmit) wrote last

@@ -317,16 +317,16 @@ impl<'f, const W: usize> Datagram<'f, W> {
         Some(u32::from_ne_bytes(*self.payload.first_chunk::<4>()?))
     }
 
-    /// The segment's checksum, and that of an IPv4 header, are right, as far as `software` has to
+    /// The segment's checksum, and that of an IPv4 header, are right, as far as software has to
     /// verify them (RFC 9293 3.1, RFC 4443 2.3). Of a long segment that is only the header's.
-    pub(super) fn is_intact(&self, software: Checksums) -> bool {
+    pub(super) fn is_intact(&self, framing: Framing) -> bool {
         // IPv6 has no checksum of its own.
         let is_v4 = W == 1 || !self.header.is_empty();
-        if is_v4 && software.ipv4.on_receive() && !is_zero(sum(0, self.header)) {
+        if is_v4 && framing.leaves(Framing::IPV4_VERIFIED) && !is_zero(sum(0, self.header)) {
             return false;
         }
         let len = self.payload.len();
-        if !software.transport.on_receive() || len > VERIFIED_LEN {
+        if !framing.leaves(Framing::TRANSPORT_VERIFIED) || len > VERIFIED_LEN {
             return true;
         }
         let pseudo = pseudo_header(self.protocol, len, &self.src, &self.dst);
@@ -525,11 +525,12 @@ impl<'f> Plain<'f> {
     /// Its checksums are right. `None` if it is not software that verifies both or neither.
     #[expect(clippy::inline_always, reason = "measured: on the path of every frame")]
     #[inline(always)]
-    pub(super) fn is_intact(&self, software: Verified) -> Option<bool> {
-        match software {
-            Verified::All => {}
-            Verified::Nothing => return Some(true),
-            Verified::One => return None,
+    pub(super) fn is_intact(&self, framing: Framing) -> Option<bool> {
+        const BOTH: u8 = Framing::IPV4_VERIFIED | Framing::TRANSPORT_VERIFIED;
+        match framing.0 & BOTH {
+            0 => {}
+            BOTH => return Some(true),
+            _ => return None,
         }
         let [ip @ .., _, _, _, _, _] = self.words;
         let [_, _, _, src, dst, tcp @ ..] = self.words;
@@ -575,25 +576,13 @@ impl<'f> Plain<'f> {
 pub enum Checksum {
     /// Software writes and verifies them.
     #[default]
-    Software,
+    Software = 0,
     /// Software verifies them; the device writes them.
-    SoftwareOnReceive,
+    SoftwareOnReceive = 2,
     /// Software writes them; the device verifies them.
-    SoftwareOnTransmit,
+    SoftwareOnTransmit = 1,
     /// The device writes and verifies them.
-    Device,
-}
-
-impl Checksum {
-    #[inline]
-    pub(super) const fn on_receive(self) -> bool {
-        matches!(self, Self::Software | Self::SoftwareOnReceive)
-    }
-
-    #[inline]
-    pub(super) const fn on_transmit(self) -> bool {
-        matches!(self, Self::Software | Self::SoftwareOnTransmit)
-    }
+    Device = 3,
 }
 
 /// Which checksums the link leaves to software.
@@ -604,30 +593,6 @@ pub struct Checksums {
     pub ipv4: Checksum,
     /// Those of TCP, and of what arrives of `ICMPv6`. What the link sends of `ICMPv6` always has one.
     pub transport: Checksum,
-}
-
-/// Which checksums of a TCP segment in IPv4 software verifies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verified {
-    All,
-    One,
-    Nothing,
-}
-
-impl Checksums {
-    /// Software computes every one.
-    pub(super) const ALL: Self = Self {
-        ipv4: Checksum::Software,
-        transport: Checksum::Software,
-    };
-
-    pub(super) const fn verified(self) -> Verified {
-        match (self.ipv4.on_receive(), self.transport.on_receive()) {
-            (true, true) => Verified::All,
-            (false, false) => Verified::Nothing,
-            _ => Verified::One,
-        }
-    }
 }
 
 /// Adds octets to a sum of words of 32 bits, the last one filled up with zeros. The Internet checksum
@@ -666,11 +631,41 @@ fn fold(sum: u64) -> u16 {
     u16::from_le_bytes([w0, w1])
 }
 
-/// What frames of ours have to look like on this link.
+/// What frames look like on a link, in one octet. Zero is an Ethernet on which software computes every
+/// checksum.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Framing {
-    pub(super) medium: Medium,
-    pub(super) checksums: Checksums,
+pub(super) struct Framing(u8);
+
+impl Framing {
+    pub(super) const ETHERNET: Self = Self(0);
+    /// There is no header of the link.
+    const BARE: u8 = 1;
+    /// The device verifies the checksum of an IPv4 header, and writes it.
+    const IPV4_VERIFIED: u8 = 1 << 1;
+    const IPV4_WRITTEN: u8 = 1 << 2;
+    /// The same for what IP carries.
+    const TRANSPORT_VERIFIED: u8 = 1 << 3;
+    const TRANSPORT_WRITTEN: u8 = 1 << 4;
+
+    pub(super) const fn new(medium: Medium, checksums: Checksums) -> Self {
+        let Checksums { ipv4, transport } = checksums;
+        Self(medium as u8 | (ipv4 as u8) << 1 | (transport as u8) << 3)
+    }
+
+    /// The same link for a frame that software writes whole.
+    pub(super) const fn in_software(self) -> Self {
+        Self(self.0 & Self::BARE)
+    }
+
+    #[inline]
+    pub(super) const fn is_ethernet(self) -> bool {
+        self.0 & Self::BARE == 0
+    }
+
+    #[inline]
+    const fn leaves(self, what: u8) -> bool {
+        self.0 & what == 0
+    }
 }
 
 /// What goes around the payload of a frame of ours.
@@ -692,11 +687,6 @@ const DATAGRAM_LEN: usize = MAX_FRAME_LEN - ETHERNET_HEADER_LEN;
 pub(super) const PAYLOAD_LEN: usize = DATAGRAM_LEN - IPV6_HEADER_LEN;
 
 impl Framing {
-    #[inline]
-    pub(super) const fn is_ethernet(self) -> bool {
-        matches!(self.medium, Medium::Ethernet)
-    }
-
     /// Writes a frame and returns its length. `write` writes the payload, but for its checksum.
     #[inline]
     pub(super) fn write<const W: usize>(
@@ -741,7 +731,7 @@ impl Framing {
             *w2 = [hop_limit, protocol, 0, 0];
             *src = local.v4_octets();
             *dst = remote.v4_octets();
-            if self.checksums.ipv4.on_transmit() {
+            if self.leaves(Self::IPV4_WRITTEN) {
                 put_checksum(header, 10, 0);
             }
             payload
@@ -756,7 +746,7 @@ impl Framing {
             payload
         };
         write(payload.first_chunk_mut()?);
-        if self.checksums.transport.on_transmit() {
+        if self.leaves(Self::TRANSPORT_WRITTEN) {
             let payload = payload.get_mut(..usize::from(payload_len))?;
             let pseudo = pseudo_header(protocol, payload.len(), &local, &remote);
             put_checksum(payload, checksum_at, pseudo);

@@ -2,8 +2,8 @@
 
 use super::connection::{Connection, Seen};
 use super::frame::{
-    Address, Buffer, Checksums, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, Envelope, Framing,
-    HardwareAddr, PROTOCOL_ICMPV6, Tuple, write_ethernet,
+    Address, Buffer, Datagram, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, Envelope, Framing, HardwareAddr,
+    PROTOCOL_ICMPV6, Tuple, write_ethernet,
 };
 use crate::Instant;
 
@@ -367,12 +367,12 @@ fn write_arp<const W: usize>(
 #[inline(never)]
 fn write_solicitation<const W: usize>(
     out: &mut Buffer,
-    mut framing: Framing,
+    framing: Framing,
     from: HardwareAddr,
     [target, local]: [Address<W>; 2],
 ) -> Option<usize> {
     // A device that computes TCP's need not compute this one's.
-    framing.checksums = Checksums::ALL;
+    let framing = framing.in_software();
     let target = target.v6_octets();
     let [.., a, b, c] = target;
     let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c];

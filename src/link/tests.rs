@@ -27,7 +27,7 @@ use proptest::prelude::*;
 use super::connection::{CloseReason, Connection, Kind, Phase, Seen};
 use super::engine::{Link, Socket};
 use super::frame::{
-    Buffer, Checksum, Checksums, Datagram, Framing, MAX_FRAME_LEN, Medium, Plain, Tuple, Verified,
+    Buffer, Checksum, Checksums, Datagram, Framing, MAX_FRAME_LEN, Medium, Plain, Tuple,
 };
 use super::neighbor::{Announcement, Arp};
 use crate::{Config, Event, Instant, ProbePayload, Segment, SeqNumber, State};
@@ -41,6 +41,15 @@ const SOFTWARE: Checksums = Checksums {
     ipv4: Checksum::Software,
     transport: Checksum::Software,
 };
+
+const IN_SOFTWARE: Framing = Framing::new(Medium::Ip, SOFTWARE);
+const BY_DEVICE: Framing = Framing::new(
+    Medium::Ip,
+    Checksums {
+        ipv4: Checksum::Device,
+        transport: Checksum::Device,
+    },
+);
 
 fn repr(payload: &[u8]) -> TcpRepr<'_> {
     TcpRepr {
@@ -99,7 +108,7 @@ fn what_smoltcp_writes_is_read_back() {
             datagram.received_tuple(ports),
             tuple([dst, src], [80, 49152])
         );
-        assert!(datagram.is_intact(SOFTWARE));
+        assert!(datagram.is_intact(IN_SOFTWARE));
         assert_eq!(
             datagram.segment().unwrap(),
             Segment {
@@ -148,7 +157,7 @@ fn a_flipped_bit_is_noticed() {
                 let mut packet = packet.clone();
                 packet[octet] ^= 1 << bit;
                 let is_taken = Datagram::<4>::find(&packet, false)
-                    .is_some_and(|datagram| datagram.is_intact(SOFTWARE));
+                    .is_some_and(|datagram| datagram.is_intact(IN_SOFTWARE));
                 assert!(!is_taken, "{octet}, {bit}");
             }
         }
@@ -180,8 +189,8 @@ fn a_longer_ipv4_header_is_passed_over() {
         ipv4: Checksum::Device,
         ..SOFTWARE
     };
-    assert!(find(&longer).is_intact(transport));
-    assert!(!find(&longer).is_intact(SOFTWARE));
+    assert!(find(&longer).is_intact(Framing::new(Medium::Ip, transport)));
+    assert!(!find(&longer).is_intact(IN_SOFTWARE));
 }
 
 /// K18: hop-by-hop options before the TCP header are skipped as smoltcp skips them; one that asks for
@@ -221,13 +230,13 @@ fn a_plain_segment_is_read_alike() {
         let ports = datagram.ports().unwrap();
         assert_eq!(found.received_tuple(), datagram.received_tuple(ports));
         assert_eq!(Some(found.segment()), datagram.segment());
-        assert_eq!(found.is_intact(Verified::All), Some(true));
-        assert_eq!(found.is_intact(Verified::Nothing), Some(true));
+        assert_eq!(found.is_intact(IN_SOFTWARE), Some(true));
+        assert_eq!(found.is_intact(BY_DEVICE), Some(true));
         let mut damaged = packet.clone();
         damaged[5] ^= 1;
         let found = Plain::find(&damaged).unwrap();
-        assert_eq!(found.is_intact(Verified::All), Some(false));
-        assert_eq!(found.is_intact(Verified::Nothing), Some(true));
+        assert_eq!(found.is_intact(IN_SOFTWARE), Some(false));
+        assert_eq!(found.is_intact(BY_DEVICE), Some(true));
         for control in [TcpControl::Fin, TcpControl::Rst, TcpControl::Syn] {
             let packet = emit(V4, &TcpRepr { control, ..plain });
             assert!(Plain::find(&packet).is_none());
@@ -252,8 +261,8 @@ fn k18_two_errors_do_not_make_up_for_each_other() {
     assert_eq!(packet[40], b'a');
     let datagram = Datagram::<4>::find(&packet, false).unwrap();
     let found = Plain::find(&packet).unwrap();
-    assert!(!datagram.is_intact(SOFTWARE), "the long way");
-    assert_eq!(found.is_intact(Verified::All), Some(false), "the short way");
+    assert!(!datagram.is_intact(IN_SOFTWARE), "the long way");
+    assert_eq!(found.is_intact(IN_SOFTWARE), Some(false), "the short way");
 }
 
 /// K18: a timestamp option of another length is an unknown option to smoltcp, which takes the segment.
@@ -333,6 +342,7 @@ fn k18_damaged_packets_are_read_as_smoltcp_reads_them() {
                     ipv4: of(is_v4),
                     transport: of(is_tcp),
                 };
+                let framing = Framing::new(Medium::Ip, software);
                 let theirs = smoltcp_reads(&packet, software);
                 let long = Datagram::<4>::find(&packet, false)
                     .and_then(|found| Some((found.segment()?, found, found.ports()?)));
@@ -341,11 +351,11 @@ fn k18_damaged_packets_are_read_as_smoltcp_reads_them() {
                     let (segment, found, ports) = long.unwrap();
                     assert_eq!(plain.segment(), segment);
                     assert_eq!(plain.received_tuple(), found.received_tuple(ports));
-                    if let Some(is_intact) = plain.is_intact(software.verified()) {
-                        assert_eq!(is_intact, found.is_intact(software), "{round}");
+                    if let Some(is_intact) = plain.is_intact(framing) {
+                        assert_eq!(is_intact, found.is_intact(framing), "{round}");
                     }
                 }
-                let long = long.filter(|(_, found, _)| found.is_intact(software));
+                let long = long.filter(|(_, found, _)| found.is_intact(framing));
                 // The checksum of a long one is not verified, and there is no port zero.
                 let is_other = long.is_some_and(|(_, found, ports)| {
                     let [a, b, c, d] = ports.to_ne_bytes();
@@ -365,7 +375,7 @@ fn k18_damaged_packets_are_read_as_smoltcp_reads_them() {
 /// What smoltcp makes of a packet: a segment's number, and how many octets it has.
 fn smoltcp_reads(packet: &[u8], software: Checksums) -> Option<(u32, u32)> {
     let theirs = |checksum: Checksum| {
-        if checksum.on_receive() {
+        if matches!(checksum, Checksum::Software | Checksum::SoftwareOnReceive) {
             phy::Checksum::Both
         } else {
             phy::Checksum::None
@@ -435,14 +445,12 @@ fn smoltcp_reads_what_we_write() {
             timestamps: has_timestamps.then_some((7, 8)),
             ..Segment::default()
         });
-        let framing = Framing {
-            medium: if is_ethernet {
-                Medium::Ethernet
-            } else {
-                Medium::Ip
-            },
-            checksums: SOFTWARE,
+        let medium = if is_ethernet {
+            Medium::Ethernet
+        } else {
+            Medium::Ip
         };
+        let framing = Framing::new(medium, SOFTWARE);
         let payload = if octet {
             ProbePayload::GarbageOctet
         } else {
@@ -465,10 +473,7 @@ fn smoltcp_reads_what_we_write() {
                     ipv4: Checksum::Device,
                     transport: Checksum::SoftwareOnReceive,
                 };
-                let framing = Framing {
-                    checksums,
-                    ..framing
-                };
+                let framing = Framing::new(medium, checksums);
                 seen.write_reset_of_peer(&mut out, framing, ours)
             };
             let len = len.unwrap();
@@ -519,13 +524,11 @@ fn checksums_of_the_device_are_left_to_it() {
         ack: Some(SeqNumber(0)),
         ..Segment::default()
     });
-    let framing = Framing {
-        medium: Medium::Ip,
-        checksums: Checksums {
-            ipv4: Checksum::SoftwareOnReceive,
-            transport: Checksum::Device,
-        },
+    let checksums = Checksums {
+        ipv4: Checksum::SoftwareOnReceive,
+        transport: Checksum::Device,
     };
+    let framing = Framing::new(Medium::Ip, checksums);
     let mut out: Buffer = [0; MAX_FRAME_LEN];
     let written =
         connection
@@ -542,10 +545,10 @@ fn any_octets_at_all() {
         let _ = Datagram::<4>::find(&octets, true).and_then(|datagram| datagram.ports());
         let _ = Arp::find(&octets).and_then(|arp| arp.announcement::<4>(true));
         if let Some(plain) = Plain::find(&octets) {
-            let _ = plain.is_intact(Verified::All);
+            let _ = plain.is_intact(IN_SOFTWARE);
         }
         if let Some(datagram) = Datagram::<4>::find(&octets, false) {
-            let _ = (datagram.is_intact(SOFTWARE), datagram.segment());
+            let _ = (datagram.is_intact(IN_SOFTWARE), datagram.segment());
             let _ = Announcement::in_icmpv6(&datagram, true);
             prop_assert!(datagram.payload.len() <= octets.len());
         }
@@ -559,7 +562,7 @@ fn the_sum_is_smoltcps() {
     let octet = prop_oneof![4 => Just(0xff), 1 => any::<u8>()];
     proptest!(|(payload in proptest::collection::vec(octet, 0..100))| {
         for addresses in [V4, V6] {
-            prop_assert!(find(&emit(addresses, &repr(&payload))).is_intact(SOFTWARE));
+            prop_assert!(find(&emit(addresses, &repr(&payload))).is_intact(IN_SOFTWARE));
         }
     });
 }
