@@ -14,20 +14,22 @@ use crate::{Config, Event, Instant, KeepAlive, ProbePayload, Received, Segment, 
 /// A SYN on an established connection is answered at most this often (K19; RFC 5961 7).
 const STRANGER_MICROS: u64 = 1_000_000;
 
+/// The clock has stepped back, a configuration was replaced, a SYN wants an answer: whatever the time,
+/// serve.
+const AT_ONCE: Instant = Instant::ZERO;
+
 /// A connection's place in a [`Link`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Id(pub(crate) usize);
 
-/// What there is to do, whatever the time. Each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What there is to do, whatever the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     Nothing,
     /// Serve at the next poll: a frame of ours could not leave. The device does not say when it has
     /// room, and the stack does not say when it tells numbers.
     Retry,
-    /// Serve: the clock has stepped back, a configuration was replaced, a SYN wants an answer.
-    Serve,
     /// A connection may have begun or ended: follow the sockets, and serve.
     Follow,
 }
@@ -176,7 +178,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         seen.phase = Phase::Free;
         *machine = KeepAlive::WITHOUT_CONFIG;
-        if self.work == Work::Nothing {
+        if self.work == Work::Nothing && self.wake_at != AT_ONCE {
             self.plan();
         }
     }
@@ -196,7 +198,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     pub fn set_config(&mut self, id: Id, config: Config) {
         if let Some(connection) = self.connections.get_mut(id.0) {
             connection.machine.set_config(self.now, config);
-            self.note(Work::Serve);
+            self.wake_at = AT_ONCE;
         }
     }
 
@@ -218,7 +220,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             connection.machine.enable(now);
         }
         if connection.machine.due() != before {
-            self.note(Work::Serve);
+            self.wake_at = AT_ONCE;
         }
     }
 
@@ -495,7 +497,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         for connection in &mut self.connections {
             connection.machine.handle_step_back(now);
         }
-        self.note(Work::Serve);
+        self.wake_at = AT_ONCE;
     }
 
     // In line it would want the registers that the stack's own loop has.
@@ -610,7 +612,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
             {
                 seen.flow.set_stranger(true);
                 self.strangers = Strangers::Heard;
-                return self.note(Work::Serve);
+                self.wake_at = AT_ONCE;
+                return;
             }
             _ => return,
         }
@@ -722,22 +725,16 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         self.wake_at = machine.due().min(self.wake_at);
         if !is_usual {
-            self.note(if segment.syn || segment.rst {
-                Work::Follow
-            } else {
-                Work::Serve
-            });
+            self.wake_at = AT_ONCE;
+            if segment.syn || segment.rst {
+                self.work = Work::Follow;
+            }
         }
     }
 
     /// A connection may have begun or ended: the sockets have to be looked at.
     pub(crate) fn note_change(&mut self) {
         self.work = Work::Follow;
-    }
-
-    #[inline]
-    fn note(&mut self, work: Work) {
-        self.work = self.work.max(work);
     }
 
     #[cold]
@@ -771,7 +768,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if let Some(heard) = heard {
             let connections = &mut self.connections;
             if self.hops.handle_announcement(self.now, &heard, connections) {
-                self.note(Work::Serve);
+                self.wake_at = AT_ONCE;
             }
         }
     }
@@ -822,7 +819,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[cfg(feature = "smoltcp")]
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        self.work > Work::Retry
+        self.work == Work::Follow || self.wake_at == AT_ONCE
     }
 
     /// Handles the passing of time. Call it when [`is_due`](Self::is_due), and after the frames that
@@ -876,7 +873,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let len = self.offer(now, Some(out));
         if len.is_none() && self.strangers == Strangers::Heard {
             self.strangers = Strangers::Unanswered;
-            self.note(Work::Serve);
+            self.wake_at = AT_ONCE;
         }
         len
     }
@@ -912,7 +909,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
             // Without numbers there is nothing to send, and a probe that was offered did not leave.
             // Whether the stack has an octet to send is known only when its socket was just
             // followed: so look again at the next poll.
-            self.work = self.work.max(Work::Retry);
+            if self.work == Work::Nothing {
+                self.work = Work::Retry;
+            }
         }
         self.plan();
         None
@@ -959,7 +958,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Records that the device has no room: what waits has been offered, and did not leave (K4).
     pub fn handle_blocked(&mut self, now: Instant) {
         self.offer(now, None);
-        self.note(Work::Retry);
+        if self.work == Work::Nothing {
+            self.work = Work::Retry;
+        }
         self.wake_at = now.plus_micros(RETRY_MICROS).min(self.wake_at);
     }
 
@@ -1019,10 +1020,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// [`poll_timeout`](Self::poll_timeout), and [`Instant::MAX`] for never.
     #[inline]
     pub(crate) fn serve_at(&self) -> Instant {
-        if self.work <= Work::Retry {
-            self.wake_at
+        if self.work == Work::Follow {
+            AT_ONCE
         } else {
-            Instant::ZERO
+            self.wake_at
         }
     }
 
@@ -1106,7 +1107,10 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// [`follow`](Self::follow) each.
     pub fn take_change(&mut self) -> bool {
         let is_changed = self.work == Work::Follow;
-        self.work = self.work.min(Work::Serve);
+        if is_changed {
+            self.work = Work::Nothing;
+            self.wake_at = AT_ONCE;
+        }
         is_changed
     }
 
