@@ -120,6 +120,15 @@ impl<const N: usize> Shared<'_, N> {
             self.set.set(Some(set));
         }
     }
+
+    /// Shows the link a frame that the stack has written, and that the device takes.
+    #[inline(never)]
+    fn handle_written(&self, frame: &mut [u8]) {
+        self.with(|set| {
+            set.progress = Progress::Sent;
+            set.link.write_over(frame);
+        });
+    }
 }
 
 impl<D: ?Sized, const N: usize> fmt::Debug for Device<'_, D, N> {
@@ -280,10 +289,7 @@ impl<T: phy::TxToken, const N: usize> phy::TxToken for TxToken<'_, '_, T, N> {
         };
         inner.consume(len, |frame| {
             let result = write(frame, f);
-            shared.with(|set| {
-                set.progress = Progress::Sent;
-                set.link.write_over(frame);
-            });
+            shared.handle_written(frame);
             result
         })
     }
