@@ -107,6 +107,7 @@ impl Arp {
     /// `None` if it is neither a request nor a reply.
     #[inline]
     pub(super) fn find(packet: &[u8]) -> Option<Self> {
+        let packet = packet.first_chunk::<ARP_LEN>()?;
         let (fixed, rest) = packet.split_first_chunk::<6>()?;
         let (operation, rest) = rest.split_first_chunk::<2>()?;
         let (sender_hardware, rest) = rest.split_first_chunk()?;
@@ -272,26 +273,19 @@ impl<const W: usize> Hops<W> {
     /// Takes note of a next hop: in the place that it has, or else in an empty one, or else in one that no
     /// connection uses.
     fn learn(&mut self, learned: Hop<W>, connections: &[Connection<W>]) {
-        let mut best = (0, 0);
-        let mut next = 0_usize;
-        for hop in &self.known {
-            let index = next;
-            next = next.wrapping_add(1);
-            let is_user = |user: &Connection<W>| user.goes_through(hop.hardware);
-            let rank = if hop.address == learned.address {
-                3
-            } else if hop.address == Address::NONE {
-                2
-            } else {
-                u8::from(!connections.iter().any(is_user))
-            };
-            if rank > best.0 {
-                best = (rank, index);
+        let is_used = |hop: &Hop<W>| connections.iter().any(|c| c.goes_through(hop.hardware));
+        let mut unused = None;
+        for hop in &mut self.known {
+            // The empty places are the last ones.
+            if hop.address == learned.address || hop.address == Address::NONE {
+                *hop = learned;
+                return;
+            }
+            if !is_used(hop) {
+                unused = Some(hop);
             }
         }
-        if best.0 > 0
-            && let Some(hop) = self.known.get_mut(best.1)
-        {
+        if let Some(hop) = unused {
             *hop = learned;
         }
     }
