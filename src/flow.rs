@@ -349,14 +349,11 @@ impl Flow {
         (self.snd_una, self.snd_nxt, self.rcv_nxt)
     }
 
-    /// The numbers as the peer has them, at the end of our window.
+    /// The last sequence number in our window.
     #[cfg(feature = "link")]
-    pub(crate) const fn reversed(mut self) -> Self {
-        let last = (self.rcv_wnd as u32).saturating_sub(1);
-        let snd_nxt = self.rcv_nxt.wrapping_add(last);
-        self.rcv_nxt = self.snd_nxt;
-        self.snd_nxt = snd_nxt;
-        self
+    pub(crate) const fn last_in_window(&self) -> SeqNumber {
+        self.rcv_nxt
+            .wrapping_add((self.rcv_wnd as u32).saturating_sub(1))
     }
 
     #[cfg(feature = "link")]

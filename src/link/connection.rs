@@ -1,6 +1,7 @@
 //! One connection of a link.
 
 use core::fmt;
+use core::mem::swap;
 
 use super::frame::{
     Buffer, Envelope, FLAG_ACK, FLAG_RST, Framing, HardwareAddr, MAX_FRAME_LEN, PROTOCOL_TCP, Tuple,
@@ -121,6 +122,10 @@ pub(super) enum Kind {
     Challenge,
     /// For the peer: SEQ = SND.NXT, ACK = RCV.NXT (RFC 5961 3.2).
     Reset,
+    /// For our own stack, as if from the peer: the ends and the numbers exchanged, at the end of the
+    /// window. The stack may have received more than it has acknowledged, and the RST lies within what
+    /// is left of it.
+    ResetOfPeer,
 }
 
 /// Everything that is known about one connection.
@@ -185,8 +190,8 @@ impl<const W: usize> Seen<W> {
     pub(super) fn write(
         &self,
         out: &mut Buffer,
-        framing: Framing,
-        ours: HardwareAddr,
+        mut framing: Framing,
+        ours: &HardwareAddr,
         kind: Kind,
         payload: ProbePayload,
     ) -> Option<usize> {
@@ -194,43 +199,48 @@ impl<const W: usize> Seen<W> {
             return None;
         }
         let (snd_una, snd_nxt, rcv_nxt) = self.flow.numbers();
-        let is_probe = kind == Kind::Probe;
-        let seq = if is_probe {
-            snd_una.wrapping_sub(1)
-        } else {
-            snd_nxt
-        };
-        let has_octet = is_probe && payload != ProbePayload::Empty;
-        let is_reset = kind == Kind::Reset;
+        let (mut seq, mut ack) = (snd_nxt, rcv_nxt);
+        let mut has_octet = false;
+        let (mut to, mut from) = (&self.hardware, ours);
+        let mut tuple = self.tuple;
+        match kind {
+            Kind::Probe => {
+                seq = snd_una.wrapping_sub(1);
+                has_octet = payload != ProbePayload::Empty;
+            }
+            Kind::ResetOfPeer => {
+                seq = self.flow.last_in_window();
+                ack = snd_nxt;
+                tuple = tuple.reversed();
+                swap(&mut to, &mut from);
+                // It never meets the device, and the stack may verify it.
+                framing = framing.in_software();
+            }
+            Kind::Challenge | Kind::Reset => {}
+        }
+        let is_reset = matches!(kind, Kind::Reset | Kind::ResetOfPeer);
         let has_timestamps = !is_reset && self.flow.has_timestamps();
-        let flags = if is_reset {
-            FLAG_ACK | FLAG_RST
-        } else {
-            FLAG_ACK
-        };
-        let (header_len, offset) = if has_timestamps {
-            (32, 0x80)
-        } else {
-            (20, 0x50)
-        };
+        let flags = FLAG_ACK | if is_reset { FLAG_RST } else { 0 };
+        let header_len: u8 = if has_timestamps { 32 } else { 20 };
         let envelope = Envelope {
-            to: self.hardware,
-            from: ours,
-            tuple: self.tuple,
+            to: *to,
+            from: *from,
+            tuple,
             protocol: PROTOCOL_TCP,
             hop_limit: self.hop_limit,
-            payload_len: u16::wrapping_add(header_len, u16::from(has_octet)),
+            payload_len: u16::from(header_len | u8::from(has_octet)),
             checksum_at: 16,
         };
         framing.write(out, &envelope, |payload| {
             let [w0, w1, w2, w3, w4, w5, w6, w7, ..] = payload.as_chunks_mut::<4>().0 else {
                 return;
             };
-            let [window_high, window_low] = self.flow.rcv_wnd().to_be_bytes();
-            *w0 = self.tuple.ports.to_ne_bytes();
+            // The offset is in words, in the upper half of its octet.
+            let fixed = u32::from_be_bytes([header_len << 2, flags, 0, 0]);
+            *w0 = tuple.ports.to_ne_bytes();
             *w1 = seq.0.to_be_bytes();
-            *w2 = rcv_nxt.0.to_be_bytes();
-            *w3 = [offset, flags, window_high, window_low];
+            *w2 = ack.0.to_be_bytes();
+            *w3 = (fixed | u32::from(self.flow.rcv_wnd())).to_be_bytes();
             *w4 = [0; 4];
             // The octet of garbage is a zero, and lies here or after the options.
             *w5 = [0; 4];
@@ -247,38 +257,12 @@ impl<const W: usize> Seen<W> {
         })
     }
 
-    /// Writes a RST for our own stack, as if from the peer: the ends and the numbers exchanged, at the end
-    /// of the window. The stack may have received more than it has acknowledged, and the RST lies within
-    /// what is left of it.
-    pub(super) fn write_reset_of_peer(
-        &self,
-        out: &mut Buffer,
-        framing: Framing,
-        ours: HardwareAddr,
-    ) -> Option<usize> {
-        // It never meets the device, and the stack may verify it.
-        let framing = framing.in_software();
-        let peers = Self {
-            tuple: self.tuple.reversed(),
-            flow: self.flow.reversed(),
-            hardware: ours,
-            ..*self
-        };
-        peers.write(
-            out,
-            framing,
-            self.hardware,
-            Kind::Reset,
-            ProbePayload::Empty,
-        )
-    }
-
     /// Writes a segment without data over a frame of the stack's, which is longer.
     pub(super) fn write_over(
         &self,
         frame: &mut [u8],
         framing: Framing,
-        ours: HardwareAddr,
+        ours: &HardwareAddr,
         kind: Kind,
     ) {
         let mut out = [0; MAX_FRAME_LEN];

@@ -685,7 +685,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             let kind = probing.map_or(Kind::Challenge, |_| Kind::Probe);
             // The stack's keep-alive has an octet of garbage.
             if probing.is_none_or(|machine| machine.payload() == ProbePayload::Empty) {
-                seen.write_over(written, self.framing, self.hardware, kind);
+                seen.write_over(written, self.framing, &self.hardware, kind);
             }
         }
         let is_usual = seen.phase == Phase::Open && was_known && !segment.rst;
@@ -901,7 +901,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             };
             if let Some(out) = out.as_deref_mut()
                 && let Some(len) =
-                    seen.write(out, self.framing, self.hardware, kind, machine.payload())
+                    seen.write(out, self.framing, &self.hardware, kind, machine.payload())
             {
                 self.sending = Some(index);
                 return Some(len);
@@ -979,7 +979,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 self.work = Work::Follow;
                 continue;
             }
-            return seen.write_reset_of_peer(out, self.framing, self.hardware);
+            let (ours, kind) = (&self.hardware, Kind::ResetOfPeer);
+            return seen.write(out, self.framing, ours, kind, ProbePayload::Empty);
         }
         None
     }

@@ -460,10 +460,10 @@ fn smoltcp_reads_what_we_write() {
             (Kind::Probe, 999, 5000, false, true),
             (Kind::Challenge, 1000, 5000, false, true),
             (Kind::Reset, 1000, 5000, true, true),
-            (Kind::Reset, 5511, 1000, true, false),
+            (Kind::ResetOfPeer, 5511, 1000, true, false),
         ] {
             let mut out: Buffer = [0xaa; MAX_FRAME_LEN];
-            let ours = [2, 0, 0, 0, 0, 1];
+            let ours = &[2, 0, 0, 0, 0, 1];
             let seen = &connection.seen;
             let len = if is_ours {
                 seen.write(&mut out, framing, ours, kind, payload)
@@ -474,7 +474,7 @@ fn smoltcp_reads_what_we_write() {
                     transport: Checksum::SoftwareOnReceive,
                 };
                 let framing = Framing::new(medium, checksums);
-                seen.write_reset_of_peer(&mut out, framing, ours)
+                seen.write(&mut out, framing, ours, kind, payload)
             };
             let len = len.unwrap();
             let mut packet = &out[..len];
@@ -508,7 +508,7 @@ fn smoltcp_reads_what_we_write() {
             assert_eq!(tcp.control == TcpControl::Rst, is_reset);
             assert_eq!(tcp.payload.len(), usize::from(kind == Kind::Probe && octet));
             let is_stamped = match kind {
-                Kind::Reset => false,
+                Kind::Reset | Kind::ResetOfPeer => false,
                 Kind::Probe | Kind::Challenge => has_timestamps,
             };
             assert_eq!(tcp.timestamp.is_some(), is_stamped);
@@ -533,7 +533,7 @@ fn checksums_of_the_device_are_left_to_it() {
     let written =
         connection
             .seen
-            .write(&mut out, framing, [0; 6], Kind::Probe, ProbePayload::Empty);
+            .write(&mut out, framing, &[0; 6], Kind::Probe, ProbePayload::Empty);
     assert_eq!(written, Some(40));
     assert_eq!([&out[10..12], &out[36..38]], [&[0, 0], &[0, 0]]);
 }
