@@ -806,13 +806,14 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        self.is_due_at(now) || now < self.now
+        self.work != Work::Nothing || now >= self.wake_at || now < self.now
     }
 
-    /// [`is_due`](Self::is_due), once [`handle_now`](Self::handle_now) was told of `now`.
+    /// [`is_due`](Self::is_due), now.
+    #[cfg(feature = "smoltcp")]
     #[inline]
-    pub(crate) fn is_due_at(&self, now: Instant) -> bool {
-        self.work != Work::Nothing || now >= self.wake_at
+    pub(crate) fn is_due_now(&self) -> bool {
+        self.work != Work::Nothing || self.now >= self.wake_at
     }
 
     /// Whether more than time has made something due.
@@ -827,12 +828,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// first [`poll_receive`](Self::poll_receive), then [`poll_transmit`](Self::poll_transmit).
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_now(now);
-        self.judge(now);
+        self.judge();
     }
 
-    /// [`handle_timeout`](Self::handle_timeout), once [`handle_now`](Self::handle_now) was told of `now`.
+    /// [`handle_timeout`](Self::handle_timeout), now.
     #[inline]
-    pub(crate) fn judge(&mut self, now: Instant) {
+    pub(crate) fn judge(&mut self) {
+        let now = self.now;
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
             if !matches!(seen.phase, Phase::Open) || machine.due() > now {
                 continue;
@@ -861,6 +863,13 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Poll it until it is `None`, or blocked: only then does [`poll_timeout`](Self::poll_timeout)
     /// know what is next.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8; MAX_FRAME_LEN]) -> Option<usize> {
+        self.handle_now(now);
+        self.write_next(out)
+    }
+
+    /// [`poll_transmit`](Self::poll_transmit), now.
+    #[inline]
+    pub(crate) fn write_next(&mut self, out: &mut Buffer) -> Option<usize> {
         // First, because the next probe may need its place.
         let ours = self.hardware;
         let len = self
@@ -870,7 +879,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             self.sending = None;
             return len;
         }
-        let len = self.offer(now, Some(out));
+        let len = self.offer(Some(out));
         if len.is_none() && self.strangers == Strangers::Heard {
             self.strangers = Strangers::Unanswered;
             self.wake_at = AT_ONCE;
@@ -880,7 +889,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Offers what is due, and finds out when something else is. Without `out` there is no room.
     #[inline(never)]
-    fn offer(&mut self, now: Instant, mut out: Option<&mut Buffer>) -> Option<usize> {
+    fn offer(&mut self, mut out: Option<&mut Buffer>) -> Option<usize> {
         if self.work != Work::Follow {
             self.work = Work::Nothing;
         }
@@ -888,7 +897,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
             let kind = match seen.phase {
                 Phase::Open if machine.is_wanting() => {
-                    let is_offered = machine.offer(now, seen.flow.is_busy());
+                    let is_offered = machine.offer(self.now, seen.flow.is_busy());
                     is_offered.then_some(Kind::Probe)
                 }
                 Phase::Open if machine.has_moved(seen.flow.is_busy()) => Some(Kind::Probe),
@@ -927,6 +936,14 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Records that the device took the frame that [`poll_transmit`](Self::poll_transmit) wrote last
     /// (K4).
     pub fn handle_transmitted(&mut self, now: Instant) {
+        self.handle_now(now);
+        self.note_transmitted();
+    }
+
+    /// [`handle_transmitted`](Self::handle_transmitted), now.
+    #[inline]
+    pub(crate) fn note_transmitted(&mut self) {
+        let now = self.now;
         let Some(index) = self.sending.take() else {
             return self.hops.handle_transmitted(now, &mut self.connections);
         };
@@ -957,11 +974,18 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Records that the device has no room: what waits has been offered, and did not leave (K4).
     pub fn handle_blocked(&mut self, now: Instant) {
-        self.offer(now, None);
+        self.handle_now(now);
+        self.note_blocked();
+    }
+
+    /// [`handle_blocked`](Self::handle_blocked), now.
+    #[inline]
+    pub(crate) fn note_blocked(&mut self) {
+        self.offer(None);
         if self.work == Work::Nothing {
             self.work = Work::Retry;
         }
-        self.wake_at = now.plus_micros(RETRY_MICROS).min(self.wake_at);
+        self.wake_at = self.now.plus_micros(RETRY_MICROS).min(self.wake_at);
     }
 
     /// Writes the next frame for the stack into `out` and returns its length: the RST that closes

@@ -73,11 +73,10 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
         let Some(set) = self.shared.set.get_mut() else {
             return;
         };
-        let now = instant_in(timestamp);
-        while let Some(len) = set.link.poll_transmit(now, &mut set.frame) {
+        while let Some(len) = set.link.write_next(&mut set.frame) {
             let Some(token) = self.inner.transmit(timestamp) else {
                 set.note_progress(Progress::Refused);
-                set.link.handle_blocked(now);
+                set.link.note_blocked();
                 break;
             };
             phy::TxToken::consume(token, len, |out| {
@@ -86,7 +85,7 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
                 }
             });
             set.note_progress(Progress::Sent);
-            set.link.handle_transmitted(now);
+            set.link.note_transmitted();
         }
     }
 
@@ -99,7 +98,7 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
         let Some(set) = set.get_mut() else {
             return false;
         };
-        set.link.judge(instant_in(timestamp));
+        set.link.judge();
         if let Some(written) = set.link.poll_receive(&mut set.frame) {
             *len = written;
             return true;
@@ -184,7 +183,7 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
             }
         } else {
             let set = self.shared.set.get_mut().as_mut()?;
-            if self.shared.step != Step::Idle {
+            if self.shared.step == Step::Watch {
                 set.link.handle_now(instant_in(timestamp));
             }
             if let Some((rx, tx)) = self.inner.receive(timestamp) {
@@ -194,7 +193,7 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
                     Step::Watch => false,
                     // What has arrived may be a reason to serve, whatever the time.
                     Step::Idle => set.link.has_work(),
-                    _ => set.link.is_due_at(instant_in(timestamp)),
+                    _ => set.link.is_due_now(),
                 };
                 if !is_due {
                     return None;
@@ -220,7 +219,7 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
     #[inline]
     fn transmit(&mut self, timestamp: time::Instant) -> Option<Self::TxToken<'_>> {
         let set = self.shared.set.get_mut().as_mut()?;
-        if self.shared.step != Step::Idle {
+        if self.shared.step == Step::Watch {
             set.link.handle_now(instant_in(timestamp));
         }
         let inner = self.inner.transmit(timestamp);

@@ -217,7 +217,7 @@ impl<const N: usize> KeepAliveSet<N> {
             self.addresses = addresses;
             self.link.note_change();
         }
-        if self.link.is_due_at(at) {
+        if self.link.is_due_now() {
             self.follow(at, iface, sockets);
             step = Step::Receive;
         }
