@@ -14,24 +14,29 @@ use crate::{Config, Event, Instant, KeepAlive, ProbePayload, Received, Segment, 
 /// A SYN on an established connection is answered at most this often (K19; RFC 5961 7).
 const STRANGER_MICROS: u64 = 1_000_000;
 
-/// The clock has stepped back, a configuration was replaced, a SYN wants an answer: whatever the time,
-/// serve.
-const AT_ONCE: Instant = Instant::ZERO;
-
 /// A connection's place in a [`Link`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Id(pub(crate) usize);
 
-/// What there is to do, whatever the time.
+/// What there is to do, whatever the time, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
-    Nothing,
+struct Work(u8);
+
+impl Work {
+    const NOTHING: Self = Self(0);
     /// Serve at the next poll: a frame of ours could not leave. The device does not say when it has
     /// room, and the stack does not say when it tells numbers.
-    Retry,
+    const RETRY: Self = Self(1);
+    /// Serve at once: the clock has stepped back, a configuration was replaced, a SYN wants an answer.
+    const SERVE: Self = Self(1 << 1);
     /// A connection may have begun or ended: follow the sockets, and serve.
-    Follow,
+    const FOLLOW: Self = Self(1 << 2);
+
+    #[inline]
+    const fn add(&mut self, work: Self) {
+        self.0 |= work.0;
+    }
 }
 
 /// A frame of the link.
@@ -128,7 +133,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 openings: Openings::new(),
                 hardware: [0; 6],
                 framing: Framing::ETHERNET,
-                work: Work::Nothing,
+                work: Work::NOTHING,
                 wake_at: Instant::ZERO,
                 now: Instant::ZERO,
                 last_found: 0,
@@ -170,7 +175,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if matches!(seen.phase, Phase::Open) {
             if self.openings.find(&seen.tuple).is_some() {
                 // That is another connection, which waits for the four-tuple.
-                self.work = Work::Follow;
+                self.work = Work::FOLLOW;
             } else {
                 // It may be given a place again.
                 self.openings.note(seen);
@@ -178,7 +183,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         seen.phase = Phase::Free;
         *machine = KeepAlive::WITHOUT_CONFIG;
-        if self.work == Work::Nothing && self.wake_at != AT_ONCE {
+        if self.work == Work::NOTHING {
             self.plan();
         }
     }
@@ -198,7 +203,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     pub fn set_config(&mut self, id: Id, config: Config) {
         if let Some(connection) = self.connections.get_mut(id.0) {
             connection.machine.set_config(self.now, config);
-            self.wake_at = AT_ONCE;
+            self.work.add(Work::SERVE);
         }
     }
 
@@ -220,7 +225,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             connection.machine.enable(now);
         }
         if connection.machine.due() != before {
-            self.wake_at = AT_ONCE;
+            self.work.add(Work::SERVE);
         }
     }
 
@@ -329,7 +334,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             self.has_events = true;
             if self.openings.find(&connection.seen.tuple).is_some() {
                 // That is another connection, which waits for the four-tuple.
-                self.work = Work::Follow;
+                self.work = Work::FOLLOW;
             }
         }
     }
@@ -497,7 +502,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         for connection in &mut self.connections {
             connection.machine.handle_step_back(now);
         }
-        self.wake_at = AT_ONCE;
+        self.work.add(Work::SERVE);
     }
 
     // In line it would want the registers that the stack's own loop has.
@@ -612,7 +617,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             {
                 seen.flow.set_stranger(true);
                 self.strangers = Strangers::Heard;
-                self.wake_at = AT_ONCE;
+                self.work.add(Work::SERVE);
                 return;
             }
             _ => return,
@@ -635,7 +640,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     ) {
         if segment.fin {
             // Closed by the application, perhaps before its SYN could leave.
-            self.work = Work::Follow;
+            self.work = Work::FOLLOW;
         }
         let mut located = locate(&mut self.connections, &mut self.openings, tuple);
         if segment.syn
@@ -654,7 +659,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         if segment.syn && located.is_none() {
             // It may be given a place later.
-            self.work = Work::Follow;
+            self.work = Work::FOLLOW;
             let noted = self.openings.note(&Seen::new(*tuple));
             located = noted.map(|seen| (seen, None));
         }
@@ -693,7 +698,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             if segment.rst {
                 seen.tuple = Tuple::NONE;
                 // It may be that of a socket with the same ends.
-                self.work = Work::Follow;
+                self.work = Work::FOLLOW;
             }
             return;
         };
@@ -725,16 +730,16 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         self.wake_at = machine.due().min(self.wake_at);
         if !is_usual {
-            self.wake_at = AT_ONCE;
+            self.work.add(Work::SERVE);
             if segment.syn || segment.rst {
-                self.work = Work::Follow;
+                self.work = Work::FOLLOW;
             }
         }
     }
 
     /// A connection may have begun or ended: the sockets have to be looked at.
     pub(crate) fn note_change(&mut self) {
-        self.work = Work::Follow;
+        self.work = Work::FOLLOW;
     }
 
     #[cold]
@@ -768,7 +773,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         if let Some(heard) = heard {
             let connections = &mut self.connections;
             if self.hops.handle_announcement(self.now, &heard, connections) {
-                self.wake_at = AT_ONCE;
+                self.work.add(Work::SERVE);
             }
         }
     }
@@ -806,21 +811,21 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        self.work != Work::Nothing || now >= self.wake_at || now < self.now
+        self.work != Work::NOTHING || now >= self.wake_at || now < self.now
     }
 
     /// [`is_due`](Self::is_due), now.
     #[cfg(feature = "smoltcp")]
     #[inline]
     pub(crate) fn is_due_now(&self) -> bool {
-        self.work != Work::Nothing || self.now >= self.wake_at
+        self.work != Work::NOTHING || self.now >= self.wake_at
     }
 
     /// Whether more than time has made something due.
     #[cfg(feature = "smoltcp")]
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        self.work == Work::Follow || self.wake_at == AT_ONCE
+        self.work.0 > Work::RETRY.0
     }
 
     /// Handles the passing of time. Call it when [`is_due`](Self::is_due), and after the frames that
@@ -843,7 +848,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             self.has_events = true;
             if machine.is_over() {
                 debug!("keep-alive {}: {}", index, machine.verdict());
-                self.work = Work::Follow;
+                self.work = Work::FOLLOW;
                 if seen.flow.is_known() {
                     seen.phase = Phase::GivenUp;
                 } else {
@@ -882,7 +887,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let len = self.offer(Some(out));
         if len.is_none() && self.strangers == Strangers::Heard {
             self.strangers = Strangers::Unanswered;
-            self.wake_at = AT_ONCE;
+            self.work.add(Work::SERVE);
         }
         len
     }
@@ -890,9 +895,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Offers what is due, and finds out when something else is. Without `out` there is no room.
     #[inline(never)]
     fn offer(&mut self, mut out: Option<&mut Buffer>) -> Option<usize> {
-        if self.work != Work::Follow {
-            self.work = Work::Nothing;
-        }
+        self.work.0 &= Work::FOLLOW.0;
         let challenges = self.strangers == Strangers::Unanswered;
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
             let kind = match seen.phase {
@@ -918,9 +921,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             // Without numbers there is nothing to send, and a probe that was offered did not leave.
             // Whether the stack has an octet to send is known only when its socket was just
             // followed: so look again at the next poll.
-            if self.work == Work::Nothing {
-                self.work = Work::Retry;
-            }
+            self.work.add(Work::RETRY);
         }
         self.plan();
         None
@@ -982,9 +983,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     pub(crate) fn note_blocked(&mut self) {
         self.offer(None);
-        if self.work == Work::Nothing {
-            self.work = Work::Retry;
-        }
+        self.work.add(Work::RETRY);
         self.wake_at = self.now.plus_micros(RETRY_MICROS).min(self.wake_at);
     }
 
@@ -1000,7 +999,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             if self.openings.find(&seen.tuple).is_some() {
                 // Another socket has the same ends, and the stack would take the RST for its.
                 seen.flow.set_stranger(true);
-                self.work = Work::Follow;
+                self.work = Work::FOLLOW;
                 continue;
             }
             let (ours, kind) = (&self.hardware, Kind::ResetOfPeer);
@@ -1045,8 +1044,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// [`poll_timeout`](Self::poll_timeout), and [`Instant::MAX`] for never.
     #[inline]
     pub(crate) fn serve_at(&self) -> Instant {
-        if self.work == Work::Follow {
-            AT_ONCE
+        if self.work.0 > Work::RETRY.0 {
+            Instant::ZERO
         } else {
             self.wake_at
         }
@@ -1131,10 +1130,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Returns whether a connection may have begun or ended since this was called last. Then
     /// [`follow`](Self::follow) each.
     pub fn take_change(&mut self) -> bool {
-        let is_changed = self.work == Work::Follow;
+        let is_changed = self.work.0 & Work::FOLLOW.0 != 0;
         if is_changed {
-            self.work = Work::Nothing;
-            self.wake_at = AT_ONCE;
+            self.work = Work::SERVE;
         }
         is_changed
     }

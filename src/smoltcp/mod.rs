@@ -209,7 +209,6 @@ impl<const N: usize> KeepAliveSet<N> {
         sockets: &mut SocketSet<'_>,
     ) -> PollResult {
         let at = instant_in(now);
-        self.progress = Progress::None;
         self.link.handle_now(at);
         let mut step = Step::Idle;
         let addresses = fold(iface);
@@ -229,7 +228,7 @@ impl<const N: usize> KeepAliveSet<N> {
             }
             Device::new(self, device, step).serve(now);
         }
-        if self.progress == Progress::Refused || self.backoff_micros != 0 {
+        if self.progress != Progress::None || self.backoff_micros != 0 {
             self.back_off();
         }
         result
@@ -482,6 +481,7 @@ impl<const N: usize> KeepAliveSet<N> {
         } else {
             0
         };
+        self.progress = Progress::None;
     }
 }
 
