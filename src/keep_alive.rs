@@ -369,8 +369,7 @@ impl KeepAlive {
             // Nothing that has left yet is the question that decides.
             Phase::Owing => self.flags.clear(Flags::ASKED),
             Phase::Offered | Phase::Sent if is_shorter => {
-                let is_pending = self.phase == Phase::Offered;
-                if self.is_deciding(is_pending) && !self.flags.has(Flags::SPARED) {
+                if self.is_deciding() && !self.flags.has(Flags::SPARED) {
                     self.ask_once_more(now);
                 }
             }
@@ -497,14 +496,11 @@ impl KeepAlive {
         match self.phase {
             Phase::Off | Phase::Wanted | Phase::Over | Phase::Reported => {}
             Phase::Armed | Phase::Waiting | Phase::PutOff => {
-                if !is_busy {
+                if is_busy {
+                    self.step_aside(now, true);
+                } else {
                     self.count_if(is_late);
                     self.want(now);
-                } else if self.user_timeout.is_some() {
-                    // Nothing that asks has left since the peer was heard: what is queued cannot.
-                    self.owe(now, false);
-                } else {
-                    self.enter(Phase::PutOff, now);
                 }
             }
             Phase::Owing => {
@@ -519,23 +515,12 @@ impl KeepAlive {
                 self.count_if(is_late);
                 self.want(now);
             }
-            Phase::Offered => {
-                // K4: an interval passed and the probe never left.
-                self.unsent = self.unsent.saturating_add(1);
-                self.unsent_attempts = self.unsent_attempts.saturating_add(1);
-                self.fail_attempt(now, is_late);
-            }
             Phase::Sent if is_busy && !self.flags.has(Flags::STRUCK) => {
                 // K3: data took the place of the next probe.
                 self.suspect();
-                if self.user_timeout.is_some() {
-                    // It cannot leave, or the timeout's clock would run.
-                    self.owe(now, false);
-                } else {
-                    self.enter(Phase::PutOff, now);
-                }
+                self.step_aside(now, true);
             }
-            Phase::Sent => self.fail_attempt(now, is_late),
+            Phase::Offered | Phase::Sent => self.fail_attempt(now, is_late),
         }
     }
 
@@ -621,14 +606,20 @@ impl KeepAlive {
             _ => false,
         };
         if is_overtaken {
-            if is_busy && self.user_timeout.is_some() {
-                // What is queued cannot leave either, or the timeout's clock would run (K11).
-                self.owe(now, false);
-            } else {
-                self.flags.clear(Flags::STRUCK);
-                self.enter(Phase::PutOff, now);
-            }
+            self.step_aside(now, is_busy);
         }
+    }
+
+    /// Gives way to what is outstanding or queued. Nothing that asks has left since the peer was heard, or
+    /// the clock of the user timeout would run: so it cannot leave, and the clock runs from here (K11).
+    fn step_aside(&mut self, now: Instant, is_busy: bool) {
+        self.flags.clear(Flags::STRUCK);
+        let phase = if is_busy && self.user_timeout.is_some() {
+            Phase::Owing
+        } else {
+            Phase::PutOff
+        };
+        self.enter(phase, now);
     }
 
     /// Returns the oldest event. Poll it after any other call until it is `None`.
@@ -794,7 +785,7 @@ impl KeepAlive {
         let has_moved = self.hop == Hop::Moved;
         if has_moved {
             self.hop = Hop::Answers;
-            if self.is_deciding(false) && !self.flags.has(Flags::SPARED) {
+            if self.is_deciding() && !self.flags.has(Flags::SPARED) {
                 self.flags.set(Flags::SPARED);
                 self.enter(Phase::Sent, now);
                 self.asked = now;
@@ -831,17 +822,17 @@ impl KeepAlive {
         self.interval.micros()
     }
 
-    /// If the present attempt fails, there is a verdict. An attempt that did not leave is not among
-    /// the `unsent` before it has failed.
-    fn is_deciding(&self, pending: bool) -> bool {
-        // The sum of three octets fits.
+    /// If the present attempt fails, there is a verdict.
+    #[inline(never)]
+    fn is_deciding(&self) -> bool {
+        let is_offered = self.phase == Phase::Offered;
+        // The sum of three octets fits. A probe that is offered is not among the `unsent` yet.
         let attempts = u32::from(self.unanswered)
             .wrapping_add(u32::from(self.unsent))
-            .wrapping_add(u32::from(pending));
+            .wrapping_add(u32::from(is_offered));
         // K9: of what was asked once more, and could not leave, the count decides.
         self.phase == Phase::Owing
-            || self.flags.has(Flags::STRUCK)
-                && (pending || self.phase != Phase::Offered || !self.flags.has(Flags::SPARED))
+            || self.flags.has(Flags::STRUCK) && !(is_offered && self.flags.has(Flags::SPARED))
             || attempts >= u32::from(self.count)
     }
 
@@ -891,9 +882,15 @@ impl KeepAlive {
 
     /// The present attempt failed, and that was noticed in time or late.
     fn fail_attempt(&mut self, now: Instant, is_late: bool) {
+        let is_deciding = self.is_deciding();
+        if self.phase == Phase::Offered {
+            // K4: an interval passed and the probe never left.
+            self.unsent = self.unsent.saturating_add(1);
+            self.unsent_attempts = self.unsent_attempts.saturating_add(1);
+        }
         self.suspect();
         self.count_if(is_late);
-        if !self.is_deciding(false) {
+        if !is_deciding {
             self.want(now);
         } else if is_late && !self.flags.has(Flags::SPARED) {
             // K9: while the host slept, it did not listen either.
