@@ -369,8 +369,8 @@ impl KeepAlive {
             // Nothing that has left yet is the question that decides.
             Phase::Owing => self.flags.clear(Flags::ASKED),
             Phase::Offered | Phase::Sent if is_shorter => {
-                if self.is_deciding() && !self.flags.has(Flags::SPARED) {
-                    self.ask_once_more(now);
+                if self.spares() {
+                    self.want(now);
                 }
             }
             _ => {}
@@ -785,8 +785,7 @@ impl KeepAlive {
         let has_moved = self.hop == Hop::Moved;
         if has_moved {
             self.hop = Hop::Answers;
-            if self.is_deciding() && !self.flags.has(Flags::SPARED) {
-                self.flags.set(Flags::SPARED);
+            if self.spares() {
                 self.enter(Phase::Sent, now);
                 self.asked = now;
             }
@@ -882,7 +881,8 @@ impl KeepAlive {
 
     /// The present attempt failed, and that was noticed in time or late.
     fn fail_attempt(&mut self, now: Instant, is_late: bool) {
-        let is_deciding = self.is_deciding();
+        // K9: while the host slept, it did not listen either.
+        let is_verdict = self.is_deciding() && !(is_late && self.spares());
         if self.phase == Phase::Offered {
             // K4: an interval passed and the probe never left.
             self.unsent = self.unsent.saturating_add(1);
@@ -890,20 +890,22 @@ impl KeepAlive {
         }
         self.suspect();
         self.count_if(is_late);
-        if !is_deciding {
-            self.want(now);
-        } else if is_late && !self.flags.has(Flags::SPARED) {
-            // K9: while the host slept, it did not listen either.
-            self.ask_once_more(now);
-        } else {
+        if is_verdict {
             self.enter(Phase::Over, now);
             self.verdicts = self.verdicts.saturating_add(1);
+        } else {
+            self.want(now);
         }
     }
 
-    fn ask_once_more(&mut self, now: Instant) {
-        self.flags.set(Flags::SPARED);
-        self.want(now);
+    /// Whether the present attempt would decide, and did not so far in this round.
+    #[inline(never)]
+    fn spares(&mut self) -> bool {
+        let spares = self.is_deciding() && !self.flags.has(Flags::SPARED);
+        if spares {
+            self.flags.set(Flags::SPARED);
+        }
+        spares
     }
 
     fn want(&mut self, now: Instant) {
