@@ -492,7 +492,8 @@ impl KeepAlive {
             return;
         }
         // K9: what fell due was noticed more than an interval late.
-        let is_late = now.micros_since(due) > self.interval.micros();
+        let late_by = now.as_micros().wrapping_sub(due.as_micros());
+        let is_late = late_by > self.interval.micros();
         match self.phase {
             Phase::Off | Phase::Wanted | Phase::Over | Phase::Reported => {}
             Phase::Armed | Phase::Waiting | Phase::PutOff => {
@@ -865,12 +866,10 @@ impl KeepAlive {
     #[inline(always)]
     fn owe(&mut self, now: Instant, has_left: bool) {
         match self.phase {
-            Phase::Armed | Phase::Waiting | Phase::PutOff => self.enter(Phase::Owing, now),
-            Phase::Wanted | Phase::Offered | Phase::Sent if !self.flags.has(Flags::STRUCK) => {
-                self.enter(Phase::Owing, now);
-            }
             Phase::Owing => {}
-            _ => return,
+            Phase::Off | Phase::Over | Phase::Reported => return,
+            _ if self.flags.has(Flags::STRUCK) => return,
+            _ => self.enter(Phase::Owing, now),
         }
         // What leaves after the timeout has struck puts off nothing.
         if has_left && now < self.strikes_at() {
