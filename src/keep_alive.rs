@@ -11,7 +11,7 @@ use crate::tcb::Tcb;
 use crate::time::{Instant, duration_from_micros};
 
 /// With nothing else due, a probe that could not leave is offered again after this long (K4).
-pub(crate) const RETRY_MICROS: u64 = 500_000;
+pub(crate) const RETRY_MILLIS: u32 = 500;
 
 /// The keep-alive of one connection.
 ///
@@ -652,7 +652,7 @@ impl KeepAlive {
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Off | Phase::Over | Phase::Reported => None,
-            Phase::Offered => Some(earlier(self.due(), self.asked.plus_micros(RETRY_MICROS))),
+            Phase::Offered => Some(earlier(self.due(), self.asked.plus_millis(RETRY_MILLIS))),
             _ => Some(self.due()),
         }
     }
@@ -818,8 +818,8 @@ impl KeepAlive {
     }
 
     #[cfg(feature = "link")]
-    pub(crate) const fn interval_micros(&self) -> u64 {
-        self.interval.micros()
+    pub(crate) const fn interval_millis(&self) -> u32 {
+        self.interval.0
     }
 
     /// If the present attempt fails, there is a verdict.
@@ -850,13 +850,13 @@ impl KeepAlive {
             Phase::Owing => self.strikes_at(),
             _ => self.since,
         };
-        later(floor, since.plus_micros(millis.micros()))
+        later(floor, since.plus_millis(millis.0))
     }
 
     /// When the user timeout strikes, in [`Phase::Owing`].
     const fn strikes_at(&self) -> Instant {
         match self.user_timeout {
-            Some(timeout) => self.since.plus_micros(Millis(timeout.get()).micros()),
+            Some(timeout) => self.since.plus_millis(timeout.get()),
             None => Instant::MAX,
         }
     }

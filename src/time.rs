@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 const MICROS_PER_SEC: u64 = 1_000_000;
+const MICROS_PER_MILLI: u64 = 1_000;
 const NANOS_PER_MICRO: u32 = 1_000;
 
 /// A moment, in microseconds since an arbitrary epoch (system start, say).
@@ -57,7 +58,11 @@ impl Instant {
     }
 
     #[inline(never)]
-    pub(crate) const fn plus_micros(self, micros: u64) -> Self {
+    pub(crate) const fn plus_millis(self, millis: u32) -> Self {
+        self.plus_micros((millis as u64).wrapping_mul(MICROS_PER_MILLI))
+    }
+
+    const fn plus_micros(self, micros: u64) -> Self {
         Self {
             micros: self.micros.saturating_add(micros),
         }

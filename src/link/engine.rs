@@ -8,11 +8,11 @@ use super::frame::{
 };
 use super::neighbor::{Announcement, Arp, Hops, asked_in_icmpv6, is_ndp};
 use super::opening::Openings;
-use crate::keep_alive::RETRY_MICROS;
+use crate::keep_alive::RETRY_MILLIS;
 use crate::{Config, Event, Instant, KeepAlive, ProbePayload, Received, Segment, State, Stats};
 
 /// A SYN on an established connection is answered at most this often (K19; RFC 5961 7).
-const STRANGER_MICROS: u64 = 1_000_000;
+const STRANGER_MILLIS: u32 = 1_000;
 
 /// A connection's place in a [`Link`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -968,7 +968,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             _ if machine.handle_probe_sent_again(now) => {}
             _ => {
                 seen.flow.set_stranger(false);
-                self.stranger_after = now.plus_micros(STRANGER_MICROS);
+                self.stranger_after = now.plus_millis(STRANGER_MILLIS);
             }
         }
     }
@@ -984,7 +984,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     pub(crate) fn note_blocked(&mut self) {
         self.offer(None);
         self.work.add(Work::RETRY);
-        self.wake_at = self.now.plus_micros(RETRY_MICROS).min(self.wake_at);
+        self.wake_at = self.now.plus_millis(RETRY_MILLIS).min(self.wake_at);
     }
 
     /// Writes the next frame for the stack into `out` and returns its length: the RST that closes

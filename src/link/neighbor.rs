@@ -319,7 +319,7 @@ impl<const W: usize> Hops<W> {
             let hardware = asking.seen.hardware;
             self.asked_for = self.address_of(&asking.seen);
             self.asked = now;
-            self.asked_until = now.plus_micros(asking.machine.interval_micros());
+            self.asked_until = now.plus_millis(asking.machine.interval_millis());
             for connection in connections {
                 if connection.goes_through(hardware) {
                     connection.machine.handle_hop_asked();

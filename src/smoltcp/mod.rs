@@ -81,8 +81,8 @@ use crate::link::{self, Ending, Id, Link, MAX_FRAME_LEN, Tuple};
 use crate::{Config, Event, Instant, State, Stats};
 
 /// The least and the longest time for which a device that cannot transmit is left alone.
-const BACKOFF_FIRST_MICROS: u32 = 10_000;
-const BACKOFF_LAST_MICROS: u32 = 500_000;
+const BACKOFF_FIRST_MILLIS: u32 = 10;
+const BACKOFF_LAST_MILLIS: u32 = 500;
 
 /// The words of an address, as smoltcp was built: with IPv6 or without.
 const WORDS: usize = if size_of::<IpAddress>() > 4 { 4 } else { 1 };
@@ -101,7 +101,7 @@ pub struct KeepAliveSet<const N: usize> {
     device: Known,
     /// The interface's addresses as they were at the last poll, folded into a word.
     addresses: u32,
-    backoff_micros: u32,
+    backoff_millis: u32,
 }
 
 /// What is known of the device.
@@ -149,7 +149,7 @@ impl<const N: usize> KeepAliveSet<N> {
                 progress: Progress::None,
                 device: Known::Nothing,
                 addresses: 0,
-                backoff_micros: 0,
+                backoff_millis: 0,
             }
         }
     }
@@ -228,7 +228,7 @@ impl<const N: usize> KeepAliveSet<N> {
             }
             Device::new(self, device, step).serve(now);
         }
-        if self.progress != Progress::None || self.backoff_micros != 0 {
+        if self.progress != Progress::None || self.backoff_millis != 0 {
             self.back_off();
         }
         result
@@ -272,8 +272,8 @@ impl<const N: usize> KeepAliveSet<N> {
         let mut at = self.link.serve_at();
         if let Some(stacks) = iface.poll_at(now, sockets) {
             let mut stacks = instant_in(stacks);
-            if self.backoff_micros != 0 {
-                let until = instant_in(now).plus_micros(self.backoff_micros.into());
+            if self.backoff_millis != 0 {
+                let until = instant_in(now).plus_millis(self.backoff_millis);
                 stacks = stacks.max(until);
             }
             at = at.min(stacks);
@@ -454,7 +454,7 @@ impl<const N: usize> KeepAliveSet<N> {
                     // It writes one keep-alive, in whose place our probe leaves, and goes on as it was.
                     socket.set_keep_alive(Some(time::Duration::ZERO));
                     socket.set_keep_alive(None);
-                } else if self.backoff_micros == 0 {
+                } else if self.backoff_millis == 0 {
                     // Its timer runs for something else, and the numbers come with that.
                     self.link.put_off(now, id);
                 }
@@ -474,10 +474,10 @@ impl<const N: usize> KeepAliveSet<N> {
     /// smoltcp asks to be polled at once while anything waits for a device that takes nothing.
     #[cold]
     fn back_off(&mut self) {
-        self.backoff_micros = if self.progress == Progress::Refused {
-            self.backoff_micros
+        self.backoff_millis = if self.progress == Progress::Refused {
+            self.backoff_millis
                 .wrapping_mul(2)
-                .clamp(BACKOFF_FIRST_MICROS, BACKOFF_LAST_MICROS)
+                .clamp(BACKOFF_FIRST_MILLIS, BACKOFF_LAST_MILLIS)
         } else {
             0
         };
