@@ -331,9 +331,12 @@ impl KeepAlive {
         }
     }
 
-    /// Takes note of an end that is no verdict.
+    /// Switches off, at an end that is no verdict.
     #[cfg(feature = "link")]
-    pub(crate) const fn note_end(&mut self) {
+    #[inline(never)]
+    pub(crate) fn end(&mut self) {
+        self.phase = Phase::Off;
+        self.forget_round();
         self.flags.set(Flags::ENDED);
     }
 

@@ -83,8 +83,8 @@ pub(super) enum Phase {
     /// It ended otherwise.
     ResetWhileProbing,
     Reset,
-    Closed,
     Aborted,
+    Closed,
     AddressLost,
 }
 
@@ -315,12 +315,14 @@ impl<const W: usize> Connection<W> {
             Phase::ResetSent => Phase::Aborted,
             Phase::ResetReceived if is_probing => Phase::ResetWhileProbing,
             Phase::ResetReceived => Phase::Reset,
-            _ if ending == Ending::Closed || self.seen.flow.is_closing() => Phase::Closed,
-            _ if ending == Ending::AddressLost => Phase::AddressLost,
-            _ => Phase::Aborted,
+            _ if self.seen.flow.is_closing() => Phase::Closed,
+            _ => match ending {
+                Ending::Unknown => Phase::Aborted,
+                Ending::Closed => Phase::Closed,
+                Ending::AddressLost => Phase::AddressLost,
+            },
         };
-        self.machine.disable();
-        self.machine.note_end();
+        self.machine.end();
     }
 
     pub(super) fn close_reason(&self) -> Option<CloseReason> {

@@ -194,7 +194,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     pub fn reject(&mut self, id: Id) {
         self.remove(id);
         if let Some(connection) = self.connections.get_mut(id.0) {
-            connection.machine.note_end();
+            connection.machine.end();
             self.has_events = true;
         }
     }
