@@ -183,9 +183,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         seen.phase = Phase::Free;
         *machine = KeepAlive::WITHOUT_CONFIG;
-        if self.work == Work::NOTHING {
-            self.plan();
-        }
+        self.plan();
     }
 
     /// Frees the place of `id`, and reports [`Event::NoSocket`]. For an adapter that finds no socket to
@@ -927,11 +925,18 @@ impl<const N: usize, const W: usize> Link<N, W> {
         None
     }
 
-    /// Finds out when something is due, among the connections that time can do something to.
+    /// Finds out when something is due, among the connections that time can do something to: 500 ms from
+    /// now at the latest, if a frame of ours could not leave (K4).
     #[inline(never)]
     fn plan(&mut self) {
+        let retries = self.work.0 & Work::RETRY.0 != 0;
+        let retry_at = if retries {
+            self.now.plus_millis(RETRY_MILLIS)
+        } else {
+            Instant::MAX
+        };
         let open = self.connections.iter().filter(|c| c.is_open());
-        self.wake_at = open.fold(Instant::MAX, |at, c| at.min(c.machine.due()));
+        self.wake_at = open.fold(retry_at, |at, c| at.min(c.machine.due()));
     }
 
     /// Records that the device took the frame that [`poll_transmit`](Self::poll_transmit) wrote last
@@ -984,7 +989,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     pub(crate) fn note_blocked(&mut self) {
         self.offer(None);
         self.work.add(Work::RETRY);
-        self.wake_at = self.now.plus_millis(RETRY_MILLIS).min(self.wake_at);
+        self.plan();
     }
 
     /// Writes the next frame for the stack into `out` and returns its length: the RST that closes
