@@ -6,7 +6,7 @@ use super::frame::{
     ETHERTYPE_IPV6, Framing, HardwareAddr, MAX_FRAME_LEN, Medium, PROTOCOL_ICMPV4, PROTOCOL_ICMPV6,
     Plain, Tuple,
 };
-use super::neighbor::{Announcement, Arp, Hops, asked_in_icmpv6, is_ndp};
+use super::neighbor::{Announcement, Arp, Hops, Place, asked_in_icmpv6, is_ndp};
 use super::opening::Openings;
 use crate::keep_alive::RETRY_MILLIS;
 use crate::{Config, Event, Instant, KeepAlive, ProbePayload, Received, Segment, State, Stats};
@@ -90,7 +90,7 @@ pub struct Link<const N: usize, const W: usize = 4> {
     /// Where the connection of the last frame is.
     last_found: usize,
     /// The connection whose frame was handed out last; `None` if that asks for a next hop.
-    sending: Option<usize>,
+    sending: Place,
     /// When there is something to do, [`Instant::MAX`] for never: not later than the earliest moment
     /// at which a connection falls due. A received segment only ever makes it earlier than need be;
     /// then serving finds nothing due and repairs it.
@@ -137,7 +137,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 wake_at: Instant::ZERO,
                 now: Instant::ZERO,
                 last_found: 0,
-                sending: None,
+                sending: Place::NONE,
                 strangers: Strangers::None,
                 stranger_after: Instant::ZERO,
                 has_events: false,
@@ -879,7 +879,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             .hops
             .poll_transmit(out, self.framing, ours, &self.connections);
         if len.is_some() {
-            self.sending = None;
+            self.sending = Place::NONE;
             return len;
         }
         let len = self.offer(Some(out));
@@ -913,7 +913,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 && let Some(len) =
                     seen.write(out, self.framing, &self.hardware, kind, machine.payload())
             {
-                self.sending = Some(index);
+                self.sending = Place::new(index);
                 return Some(len);
             }
             // Without numbers there is nothing to send, and a probe that was offered did not leave.
@@ -950,11 +950,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
     #[inline]
     pub(crate) fn note_transmitted(&mut self) {
         let now = self.now;
-        let Some(index) = self.sending.take() else {
-            return self.hops.handle_transmitted(now, &mut self.connections);
-        };
+        let index = self.sending.take();
         let Some(Connection { seen, machine }) = self.connections.get_mut(index) else {
-            return;
+            return self.hops.handle_transmitted(now, &mut self.connections);
         };
         match seen.phase {
             Phase::StackTold => {

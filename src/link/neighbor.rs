@@ -25,6 +25,31 @@ const TARGET_LINK_ADDR: u8 = 2;
 /// The hop limit of a packet that comes from the link itself (RFC 4861 7.1).
 const NDP_HOP_LIMIT: u8 = 255;
 
+/// The place of a connection, or none: one more than its index, and zero. So a link is nothing but zeros
+/// at first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(usize);
+
+impl Place {
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) const fn new(index: usize) -> Self {
+        Self(index.wrapping_add(1))
+    }
+
+    /// An index that no connection has, if there is none.
+    pub(super) const fn index(self) -> usize {
+        self.0.wrapping_sub(1)
+    }
+
+    /// The same, and there is none from now on.
+    pub(super) const fn take(&mut self) -> usize {
+        let index = self.index();
+        *self = Self::NONE;
+        index
+    }
+}
+
 /// What an ARP packet, or one of neighbour discovery, says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announcement<const W: usize> {
@@ -159,7 +184,7 @@ pub(super) struct Hops<const W: usize> {
     /// The address that the stack asked for last.
     stack_asks: Address<W>,
     /// A question wants to leave, for the next hop of this connection.
-    wanted: Option<usize>,
+    wanted: Place,
     /// The address that we asked for last, when the question left, and until when it is asked.
     asked_for: Address<W>,
     asked: Instant,
@@ -174,7 +199,7 @@ impl<const W: usize> Hops<W> {
                 hardware: [0; 6],
             }; HOPS],
             stack_asks: Address::NONE,
-            wanted: None,
+            wanted: Place::NONE,
             asked_for: Address::NONE,
             asked: Instant::ZERO,
             asked_until: Instant::ZERO,
@@ -207,7 +232,7 @@ impl<const W: usize> Hops<W> {
     /// moment for the same hop is enough.
     pub(super) fn ask_for(&mut self, now: Instant, index: usize, seen: &Seen<W>) {
         if self.asked != now || self.asked_for != self.address_of(seen) {
-            self.wanted = Some(index);
+            self.wanted = Place::new(index);
         }
     }
 
@@ -263,7 +288,7 @@ impl<const W: usize> Hops<W> {
                     && self.is_next_hop(address, connection)
             };
             if let Some(index) = connections.iter().position(is_contradicted) {
-                self.wanted = Some(index);
+                self.wanted = Place::new(index);
                 is_urgent = true;
             }
         }
@@ -298,9 +323,9 @@ impl<const W: usize> Hops<W> {
         from: HardwareAddr,
         connections: &[Connection<W>],
     ) -> Option<usize> {
-        let asking = connections.get(self.wanted?)?;
+        let asking = connections.get(self.wanted.index())?;
         if !asking.is_open() || asking.machine.is_off() {
-            self.wanted = None;
+            self.wanted = Place::NONE;
             return None;
         }
         let target = self.address_of(&asking.seen);
@@ -314,7 +339,7 @@ impl<const W: usize> Hops<W> {
 
     /// Records that the question that [`poll_transmit`](Self::poll_transmit) wrote has left.
     pub(super) fn handle_transmitted(&mut self, now: Instant, connections: &mut [Connection<W>]) {
-        let asking = self.wanted.take().and_then(|index| connections.get(index));
+        let asking = connections.get(self.wanted.take());
         if let Some(asking) = asking {
             let hardware = asking.seen.hardware;
             self.asked_for = self.address_of(&asking.seen);
