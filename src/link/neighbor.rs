@@ -27,7 +27,7 @@ const NDP_HOP_LIMIT: u8 = 255;
 
 /// The place of a connection, or none: one more than its index, and zero. So a link is nothing but zeros
 /// at first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(usize);
 
 impl Place {
@@ -268,12 +268,16 @@ impl<const W: usize> Hops<W> {
         let is_asked = is_recent && address == self.asked_for;
         let mut is_believed = is_stacks;
         let mut is_urgent = false;
-        for connection in connections.iter_mut() {
-            if (is_stacks || is_answer && is_recent && connection.machine.is_hop_asked())
-                && self.is_next_hop(address, connection)
-            {
+        let mut doubted = Place::NONE;
+        for (index, connection) in connections.iter_mut().enumerate() {
+            if !self.is_next_hop(address, connection) {
+                continue;
+            }
+            if is_stacks || is_answer && is_recent && connection.machine.is_hop_asked() {
                 is_believed = true;
                 is_urgent |= connection.handle_hop_answered(hardware);
+            } else if connection.seen.hardware != hardware && !connection.machine.is_off() {
+                doubted = Place::new(index);
             }
         }
         if is_stacks {
@@ -281,16 +285,9 @@ impl<const W: usize> Hops<W> {
         }
         if is_believed {
             self.learn(Hop { address, hardware }, connections);
-        } else if !is_asked {
-            let is_contradicted = |connection: &Connection<W>| {
-                connection.seen.hardware != hardware
-                    && !connection.machine.is_off()
-                    && self.is_next_hop(address, connection)
-            };
-            if let Some(index) = connections.iter().position(is_contradicted) {
-                self.wanted = Place::new(index);
-                is_urgent = true;
-            }
+        } else if !is_asked && doubted != Place::NONE {
+            self.wanted = doubted;
+            is_urgent = true;
         }
         is_urgent
     }
