@@ -109,10 +109,8 @@ impl<const W: usize> Address<W> {
     /// An IPv4 address adds the same in either form: the 0xffff of the longer one is a zero of one's
     /// complement arithmetic.
     #[inline]
-    fn sum(&self) -> u64 {
-        self.0
-            .iter()
-            .fold(0, |sum: u64, word| sum.wrapping_add(u64::from(*word)))
+    fn sum(&self) -> u32 {
+        self.0.iter().fold(0, |sum, word| add(sum, *word))
     }
 }
 
@@ -322,7 +320,7 @@ impl<'f, const W: usize> Datagram<'f, W> {
     pub(super) fn is_intact(&self, framing: Framing) -> bool {
         // IPv6 has no checksum of its own.
         let is_v4 = W == 1 || !self.header.is_empty();
-        if is_v4 && framing.leaves(Framing::IPV4_VERIFIED) && !is_zero(sum(0, self.header)) {
+        if is_v4 && framing.leaves(Framing::IPV4_VERIFIED) && sum(0, self.header) != ZERO {
             return false;
         }
         let len = self.payload.len();
@@ -330,7 +328,7 @@ impl<'f, const W: usize> Datagram<'f, W> {
             return true;
         }
         let pseudo = pseudo_header(self.protocol, len, &self.src, &self.dst);
-        is_zero(sum(pseudo, self.payload))
+        sum(pseudo, self.payload) == ZERO
     }
 
     /// The facts of its TCP header, unless that is malformed.
@@ -379,12 +377,11 @@ fn pseudo_header<const W: usize>(
     len: usize,
     src: &Address<W>,
     dst: &Address<W>,
-) -> u64 {
+) -> u32 {
     let [l0, l1, ..] = len.to_le_bytes();
     // The length is at most 65535, so both fit into one word.
-    u64::from(u32::from_ne_bytes([0, protocol, l1, l0]))
-        .wrapping_add(src.sum())
-        .wrapping_add(dst.sum())
+    let fixed = u32::from_ne_bytes([0, protocol, l1, l0]);
+    add(add(fixed, src.sum()), dst.sum())
 }
 
 /// Whether the stack passes over all of these hop-by-hop options (RFC 8200 4.2).
@@ -534,8 +531,8 @@ impl<'f> Plain<'f> {
         }
         let [ip @ .., _, _, _, _, _] = self.words;
         let [_, _, _, src, dst, tcp @ ..] = self.words;
-        let add = |sum: u64, word: &[u8; 4]| sum.wrapping_add(u32::from_ne_bytes(*word).into());
-        if !is_zero(ip.iter().fold(0, add)) {
+        let add = |sum: u32, word: &[u8; 4]| add(sum, u32::from_ne_bytes(*word));
+        if fold(ip.iter().fold(0, add)) != ZERO {
             return Some(false);
         }
         let len = self.len.wrapping_sub(20);
@@ -547,8 +544,8 @@ impl<'f> Plain<'f> {
         let total = tcp.iter().fold(pseudo, add);
         // Most acknowledgements end here, and need no loop.
         Some(match self.datagram.get(40..) {
-            Some(payload @ [_, ..]) => is_zero(sum(total, payload)),
-            _ => is_zero(total),
+            Some(payload @ [_, ..]) => sum(total, payload) == ZERO,
+            _ => fold(total) == ZERO,
         })
     }
 
@@ -595,40 +592,39 @@ pub struct Checksums {
     pub transport: Checksum,
 }
 
-/// Adds octets to a sum of words of 32 bits, the last one filled up with zeros. The Internet checksum
-/// cares neither how its sum is grouped nor for the order of octets (RFC 1071 2).
+/// Adds words of 32 bits in one's complement.
+#[inline]
+const fn add(a: u32, b: u32) -> u32 {
+    let (sum, has_carry) = a.overflowing_add(b);
+    sum.wrapping_add(has_carry as u32)
+}
+
+/// Adds octets to a sum, the last word filled up with zeros. The Internet checksum cares neither how its
+/// sum is grouped nor for the order of octets (RFC 1071 2).
 #[inline(never)]
-fn sum(mut sum: u64, octets: &[u8]) -> u64 {
+fn sum(mut sum: u32, octets: &[u8]) -> u16 {
     let (words, rest) = octets.as_chunks::<4>();
     for word in words {
-        sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
+        sum = add(sum, u32::from_ne_bytes(*word));
     }
     let last = match *rest {
         [a, b, c] => [a, b, c, 0],
         [a, b] => [a, b, 0, 0],
         [a] => [a, 0, 0, 0],
-        _ => return sum,
+        _ => [0; 4],
     };
-    sum.wrapping_add(u64::from(u32::from_ne_bytes(last)))
+    fold(add(sum, u32::from_ne_bytes(last)))
 }
 
-/// What was added up is a zero of one's complement, as octets and their checksum are.
-#[inline]
-fn is_zero(sum: u64) -> bool {
-    fold(sum) == 0xffff
-}
+/// A zero of one's complement: what octets and their checksum add up to.
+const ZERO: u16 = 0xffff;
 
-/// All 16-bit words of a sum, added in one's complement. The sum is of less than 2^16 words.
+/// Both halves of a sum, added in one's complement.
 #[inline]
-fn fold(sum: u64) -> u16 {
-    let [low, high] = [sum & 0xffff_ffff, sum >> 32];
-    // Less than 2^32, and the other less than 2^16: there is one carry at most.
-    let sum = low.wrapping_add(high);
-    let [w0, w1, w2, w3, carry, ..] = sum.to_le_bytes();
-    let sum = u32::from_le_bytes([w0, w1, w2, w3]).wrapping_add(u32::from(carry));
+fn fold(sum: u32) -> u16 {
     // The upper half of this is the sum of both halves, with what that carries.
-    let [_, _, w0, w1] = sum.wrapping_add(sum.rotate_left(16)).to_le_bytes();
-    u16::from_le_bytes([w0, w1])
+    let [w0, w1, ..] = sum.wrapping_add(sum.rotate_left(16)).to_be_bytes();
+    u16::from_be_bytes([w0, w1])
 }
 
 /// What frames look like on a link, in one octet. Zero is an Ethernet on which software computes every
@@ -769,8 +765,8 @@ pub(super) fn write_ethernet(
 }
 
 /// Writes the checksum of `octets` to its place in them.
-fn put_checksum(octets: &mut [u8], at: usize, pseudo: u64) {
-    let checksum = !fold(sum(pseudo, octets));
+fn put_checksum(octets: &mut [u8], at: usize, pseudo: u32) {
+    let checksum = !sum(pseudo, octets);
     if let Some(place) = octets.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
         *place = checksum.to_ne_bytes();
     }
