@@ -534,14 +534,16 @@ impl KeepAlive {
             // K14: what the verdict says does not change.
             return;
         }
-        self.last_heard = earlier(self.last_heard, now);
-        let since = self.since;
-        if since > now && self.flags.has(Flags::STRUCK) {
-            // It struck by a reading that was too high: its clock starts anew.
-            self.flags.clear(Flags::STRUCK);
-            self.phase = Phase::Owing;
+        let (last_heard, since) = (self.last_heard, self.since);
+        self.last_heard = earlier(last_heard, now);
+        if since > now {
+            self.since = now;
+            if self.flags.has(Flags::STRUCK) {
+                // It struck by a reading that was too high: its clock starts anew.
+                self.flags.clear(Flags::STRUCK);
+                self.phase = Phase::Owing;
+            }
         }
-        self.since = earlier(self.since, now);
         self.asked = earlier(self.asked, now);
     }
 
