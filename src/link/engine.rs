@@ -991,8 +991,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Writes the next frame for the stack into `out` and returns its length: the RST that closes
-    /// our end after a verdict. The peer gets its own afterwards. Hand it to the stack as if it had arrived, and what the stack answers
-    /// to [`handle_answer`](Self::handle_answer).
+    /// our end after a verdict. The peer gets its own afterwards. Hand the frame to the stack as if it had
+    /// arrived, and what the stack answers to [`handle_answer`](Self::handle_answer).
     pub fn poll_receive(&mut self, out: &mut [u8; MAX_FRAME_LEN]) -> Option<usize> {
         for Connection { seen, .. } in &mut self.connections {
             if seen.phase != Phase::GivenUp {
