@@ -371,12 +371,12 @@ impl KeepAlive {
             Phase::Armed | Phase::Waiting | Phase::PutOff => self.enter(Phase::Waiting, now),
             // Nothing that has left yet is the question that decides.
             Phase::Owing => self.flags.clear(Flags::ASKED),
-            Phase::Offered | Phase::Sent if is_shorter => {
-                if self.spares() {
+            Phase::Offered | Phase::Sent => {
+                if is_shorter && self.spares() {
                     self.want(now);
                 }
             }
-            _ => {}
+            Phase::Wanted => {}
         }
     }
 

@@ -523,10 +523,9 @@ impl<'f> Plain<'f> {
     #[expect(clippy::inline_always, reason = "measured: on the path of every frame")]
     #[inline(always)]
     pub(super) fn is_intact(&self, framing: Framing) -> Option<bool> {
-        const BOTH: u8 = Framing::IPV4_VERIFIED | Framing::TRANSPORT_VERIFIED;
-        match framing.0 & BOTH {
+        match framing.0 & Framing::VERIFIED {
             0 => {}
-            BOTH => return Some(true),
+            Framing::VERIFIED => return Some(true),
             _ => return None,
         }
         let [ip @ .., _, _, _, _, _] = self.words;
@@ -642,6 +641,8 @@ impl Framing {
     /// The same for what IP carries.
     const TRANSPORT_VERIFIED: u8 = 1 << 3;
     const TRANSPORT_WRITTEN: u8 = 1 << 4;
+    /// The device verifies both.
+    const VERIFIED: u8 = Self::IPV4_VERIFIED | Self::TRANSPORT_VERIFIED;
 
     pub(super) const fn new(medium: Medium, checksums: Checksums) -> Self {
         let Checksums { ipv4, transport } = checksums;

@@ -177,13 +177,13 @@ impl Model {
             }
             // "Nothing that left before is the question that decides."
             Waiting::Owing { .. } => self.round.asked = None,
-            Waiting::Leaving { whose, .. } | Waiting::Answer { whose, .. } if is_shorter => {
-                if self.decides() && !self.round.spared {
+            Waiting::Leaving { whose, .. } | Waiting::Answer { whose, .. } => {
+                if is_shorter && self.decides() && !self.round.spared {
                     self.round.spared = true;
                     self.want(now, whose);
                 }
             }
-            _ => {}
+            Waiting::Disabled | Waiting::Wanted { .. } | Waiting::Over(_) => {}
         }
     }
 
