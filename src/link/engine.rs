@@ -526,7 +526,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             hop = *to;
             if !is_received {
                 self.hardware = *from;
-            } else if to[0] & 1 == 0 && self.hardware != *to {
+            } else if is_unicast(to) && self.hardware != *to {
                 // K18: the stack drops what is for another station. Before it has sent anything, there
                 // is no connection.
                 return;
@@ -538,7 +538,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             match u16::from_be_bytes([t1, t0]) {
                 ETHERTYPE_IPV4 if !is_v6 => {}
                 ETHERTYPE_IPV6 if is_v6 => {}
-                ETHERTYPE_ARP => return self.handle_arp(packet, is_received, to[0] & 1 == 0),
+                ETHERTYPE_ARP => return self.handle_arp(packet, is_received, is_unicast(to)),
                 _ => return,
             }
         }
@@ -546,7 +546,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             return;
         };
         let Some(ports) = datagram.ports() else {
-            return self.handle_icmp(&datagram, is_received, hop[0] & 1 == 0);
+            return self.handle_icmp(&datagram, is_received, is_unicast(&hop));
         };
         let Some(segment) = datagram.segment() else {
             return;
@@ -676,7 +676,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
             seen.flow.handle_quiet();
             asks = false;
         }
-        if hop[0] & 1 == 0 {
+        if is_unicast(&hop) {
             seen.hardware = hop;
         }
         if asks || segment.syn || seen.hop_limit == 0 {
@@ -1161,6 +1161,14 @@ impl<const N: usize, const W: usize> Link<N, W> {
             .get(id.0)
             .filter(|connection| connection.seen.phase != Phase::Free)
     }
+}
+
+/// The address is that of one station.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "it lies in a frame")]
+fn is_unicast(address: &HardwareAddr) -> bool {
+    // In one piece with the octets that are copied: that is smaller.
+    let [a, b, c, d, ..] = *address;
+    u32::from_le_bytes([a, b, c, d]) & 1 == 0
 }
 
 /// Looks for a connection. A place whose connection has ended may have the four-tuple of another one's.
