@@ -75,7 +75,7 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
         };
         while let Some(len) = set.link.write_next(&mut set.frame) {
             let Some(token) = self.inner.transmit(timestamp) else {
-                set.note_progress(Progress::Refused);
+                set.note_refused();
                 set.link.note_blocked();
                 break;
             };
@@ -84,7 +84,7 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
                     to.copy_from_slice(from);
                 }
             });
-            set.note_progress(Progress::Sent);
+            set.progress = Progress::Sent;
             set.link.note_transmitted();
         }
     }
@@ -224,7 +224,7 @@ impl<'s, D: phy::Device + ?Sized, const N: usize> phy::Device for Device<'s, D, 
         }
         let inner = self.inner.transmit(timestamp);
         if inner.is_none() {
-            set.note_progress(Progress::Refused);
+            set.note_refused();
         }
         Some(TxToken {
             inner: Some(inner?),

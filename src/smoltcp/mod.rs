@@ -463,11 +463,11 @@ impl<const N: usize> KeepAliveSet<N> {
         has_closed
     }
 
-    /// Takes note of what the device did.
+    /// Takes note that the device refused a frame.
     #[inline(never)]
-    fn note_progress(&mut self, progress: Progress) {
+    fn note_refused(&mut self) {
         if self.progress != Progress::Sent {
-            self.progress = progress;
+            self.progress = Progress::Refused;
         }
     }
 
