@@ -172,7 +172,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) else {
             return;
         };
-        if matches!(seen.phase, Phase::Open) {
+        if seen.phase == Phase::Open {
             if self.openings.find(&seen.tuple).is_some() {
                 // That is another connection, which waits for the four-tuple.
                 self.work = Work::FOLLOW;
@@ -589,7 +589,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
         };
         match seen.phase {
             Phase::Open if is_heard => {
-                seen.phase = Phase::Open;
                 machine.recover(self.now);
                 self.has_events |= machine.has_event();
                 self.wake_at = machine.due().min(self.wake_at);
@@ -839,7 +838,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
     pub(crate) fn judge(&mut self) {
         let now = self.now;
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
-            if !matches!(seen.phase, Phase::Open) || machine.due() > now {
+            if seen.phase != Phase::Open || machine.due() > now {
                 continue;
             }
             machine.handle_time(now, seen.flow.is_busy());
@@ -1190,7 +1189,7 @@ fn locate<'l, const W: usize>(
     let place = search(connections, tuple);
     let noted = openings.find(tuple);
     if let Some(Connection { seen, machine }) = place.and_then(|at| connections.get_mut(at)) {
-        let is_open = matches!(seen.phase, Phase::Open);
+        let is_open = seen.phase == Phase::Open;
         let is_newer = |noted: &Seen<W>| is_open && noted.phase == Phase::Opening;
         if !noted.as_deref().is_some_and(is_newer) {
             return Some((seen, Some(machine)));
