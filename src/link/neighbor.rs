@@ -37,6 +37,11 @@ impl Place {
         Self(index.wrapping_add(1))
     }
 
+    /// The first place is the next one of none.
+    const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
     /// An index that no connection has, if there is none.
     pub(super) const fn index(self) -> usize {
         self.0.wrapping_sub(1)
@@ -269,7 +274,9 @@ impl<const W: usize> Hops<W> {
         let mut is_believed = is_stacks;
         let mut is_urgent = false;
         let mut doubted = Place::NONE;
-        for (index, connection) in connections.iter_mut().enumerate() {
+        let mut next = Place::NONE;
+        for connection in connections.iter_mut() {
+            next = next.next();
             if !self.is_next_hop(address, connection) {
                 continue;
             }
@@ -277,7 +284,7 @@ impl<const W: usize> Hops<W> {
                 is_believed = true;
                 is_urgent |= connection.handle_hop_answered(hardware);
             } else if connection.seen.hardware != hardware && !connection.machine.is_off() {
-                doubted = Place::new(index);
+                doubted = next;
             }
         }
         if is_stacks {
