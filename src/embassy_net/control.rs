@@ -125,8 +125,15 @@ impl<const N: usize, const W: usize> Shared<N, W> {
         self.runner.register(runner);
     }
 
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.is_changed || self.link.is_due(now)
+    /// Handles what was seen, and the passing of time, if there is anything to do. Returns whether there
+    /// is. Call it when the driver has nothing more at this moment, and with no other time: what arrives
+    /// afterwards is not heard yet (K9).
+    pub(super) fn judge(&mut self, now: Instant) -> bool {
+        let is_due = self.is_changed || self.link.is_due(now);
+        if is_due {
+            self.handle_timeout(now);
+        }
+        is_due
     }
 
     pub(super) fn handle_received(&mut self, now: Instant, frame: &[u8]) {
@@ -147,8 +154,7 @@ impl<const N: usize, const W: usize> Shared<N, W> {
         }
     }
 
-    /// Handles what was seen, and the passing of time.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    fn handle_timeout(&mut self, now: Instant) {
         self.is_changed = false;
         self.link.take_change();
         self.link.settle();

@@ -75,10 +75,7 @@ impl<'d, D: Driver, const N: usize, M: RawMutex, const W: usize> Device<'d, D, N
     /// what is due.
     fn hand_over(&mut self, now: Instant, cx: &mut Context<'_>) -> Option<usize> {
         let frame = &mut self.frame;
-        let len = self.state.with(|shared| {
-            shared.handle_timeout(now);
-            shared.link.poll_receive(frame)
-        });
+        let len = self.state.with(|shared| shared.link.poll_receive(frame));
         if len.is_none() {
             self.step = Step::Receive;
             self.serve(now, cx);
@@ -126,7 +123,7 @@ impl<D: Driver, const N: usize, M: RawMutex, const W: usize> Driver for Device<'
             self.state.with(|shared| shared.meet(cx.waker()));
             if let Some((rx, tx)) = self.inner.receive(cx) {
                 tokens = (Some(rx), Some(tx));
-            } else if self.state.with(|shared| shared.is_due(now)) {
+            } else if self.state.with(|shared| shared.judge(now)) {
                 // An empty frame: the stack passes it over, and asks again.
                 self.step = Step::Serve;
             } else {
