@@ -43,7 +43,7 @@ pub(crate) const RETRY_MILLIS: u32 = 500;
 /// - Any acceptable segment before the verdict ends the probing (K7).
 /// - Before any verdict, a question of ours has left and has waited out its whole interval, with a poll
 ///   at its end. After a late poll (the host slept, its clock was set) the machine asks once more, once
-///   in a round. It does the same if a new configuration shortens the last attempt. If that
+///   in a round. It does the same if a new configuration has a shorter interval or a lower count. If that
 ///   question cannot leave, [`Config::count`] attempts decide (K8, K9, K11).
 /// - No remembered moment lies in the future: one that does becomes `now`. If the clock steps back, no
 ///   peer is given up. If one reading was too high, a verdict is late by one period (K10).
@@ -146,6 +146,9 @@ impl Flags {
     const SPARED: u8 = 1 << 2;
     /// The user timeout has struck: the present question, or the verdict, is its own.
     const STRUCK: u8 = 1 << 3;
+    /// The next hop has answered from another address, and the last probe has yet to go there (K17).
+    #[cfg(feature = "link")]
+    const MOVED: u8 = 1 << 4;
     /// `asked` is when a question left that the peer has not answered, no matter whose it was.
     const ASKED: u8 = 1 << 5;
     /// A destination-unreachable message arrived since the peer was last heard.
@@ -185,9 +188,6 @@ enum Hop {
     Answers,
     /// It has answered one, and not yet the last one.
     AskedAgain,
-    /// It has answered from another address, and the last probe has yet to go there (K17).
-    #[cfg(feature = "link")]
-    Moved,
 }
 
 /// One slot for each kind of event, and which of them came first.
@@ -353,21 +353,16 @@ impl KeepAlive {
     /// attempt is one new interval old. An equal configuration changes nothing, so it is harmless
     /// to set it over and over.
     ///
-    /// A shorter interval does not decide over what was asked before: if the last attempt is waiting, the
-    /// machine asks once more first, once in a round of silence.
+    /// A shorter interval or a lower count does not decide over what was asked before: if that makes the
+    /// present attempt the last one, the machine asks once more first, once in a round of silence.
     pub fn set_config(&mut self, now: Instant, config: Config) {
         if config == self.config() {
             return;
         }
-        let is_shorter = config.interval < self.interval;
+        let is_shorter = config.interval < self.interval || config.count < self.count;
         self.store(config);
-        let is_timeouts = self.phase == Phase::Owing || self.flags.has(Flags::STRUCK);
         match self.phase {
-            Phase::Off | Phase::Over | Phase::Reported => {}
-            _ if is_timeouts && self.user_timeout.is_none() => {
-                self.flags.clear(Flags::STRUCK);
-                self.enter(Phase::Waiting, now);
-            }
+            Phase::Off | Phase::Wanted | Phase::Over | Phase::Reported => {}
             Phase::Armed | Phase::Waiting | Phase::PutOff => self.enter(Phase::Waiting, now),
             // Nothing that has left yet is the question that decides.
             Phase::Owing => self.flags.clear(Flags::ASKED),
@@ -376,7 +371,6 @@ impl KeepAlive {
                     self.want(now);
                 }
             }
-            Phase::Wanted => {}
         }
     }
 
@@ -432,7 +426,7 @@ impl KeepAlive {
         match self.hop {
             Hop::Unknown => self.learn(Hop::Silent),
             Hop::Answers => self.learn(Hop::AskedAgain),
-            _ => {}
+            Hop::Silent | Hop::AskedAgain => {}
         }
     }
 
@@ -485,8 +479,8 @@ impl KeepAlive {
     /// not stepped back.
     #[inline(never)]
     pub(crate) fn handle_time(&mut self, now: Instant, is_busy: bool) {
-        if !is_busy && self.phase == Phase::Owing {
-            // What was outstanding is not any more, whatever we have seen of it.
+        if self.phase == Phase::Owing && (!is_busy || self.user_timeout.is_none()) {
+            // What was outstanding is not any more, whatever we have seen of it; or nothing is owed any more.
             self.phase = Phase::Waiting;
         }
         self.give_way(now, is_busy);
@@ -566,9 +560,7 @@ impl KeepAlive {
             self.flags.set(Flags::ASKED);
             self.asked = now;
             #[cfg(feature = "link")]
-            if self.hop == Hop::Moved {
-                self.hop = Hop::Answers;
-            }
+            self.flags.clear(Flags::MOVED);
         }
     }
 
@@ -606,9 +598,10 @@ impl KeepAlive {
     /// not probed (K3), and one that became quiet owes nothing (K11).
     fn give_way(&mut self, now: Instant, is_busy: bool) {
         let has_struck = self.flags.has(Flags::STRUCK);
+        let is_void = has_struck && self.user_timeout.is_none();
         let is_overtaken = match self.phase {
-            Phase::Wanted | Phase::Offered => is_busy != has_struck,
-            Phase::Sent => has_struck && !is_busy,
+            Phase::Wanted | Phase::Offered => is_busy != has_struck || is_void,
+            Phase::Sent => has_struck && !is_busy || is_void,
             _ => false,
         };
         if is_overtaken {
@@ -770,7 +763,7 @@ impl KeepAlive {
     pub(crate) fn handle_hop_moved(&mut self) -> bool {
         let is_awaiting_answer = self.phase == Phase::Sent;
         if is_awaiting_answer {
-            self.hop = Hop::Moved;
+            self.flags.set(Flags::MOVED);
         }
         is_awaiting_answer
     }
@@ -779,24 +772,20 @@ impl KeepAlive {
     /// that became busy is not probed (K3).
     #[cfg(feature = "link")]
     pub(crate) fn has_moved(&self, is_busy: bool) -> bool {
-        self.hop == Hop::Moved
+        self.flags.has(Flags::MOVED)
             && self.phase == Phase::Sent
             && is_busy == self.flags.has(Flags::STRUCK)
     }
 
-    /// The probe left once more, if it had to: before a verdict it has its interval, once in a round.
-    /// Returns whether it had to.
+    /// The probe left once more, because it [has moved](Self::has_moved): before a verdict it has its
+    /// interval, once in a round.
     #[cfg(feature = "link")]
-    pub(crate) fn handle_probe_sent_again(&mut self, now: Instant) -> bool {
-        let has_moved = self.hop == Hop::Moved;
-        if has_moved {
-            self.hop = Hop::Answers;
-            if self.spares() {
-                self.enter(Phase::Sent, now);
-                self.asked = now;
-            }
+    pub(crate) fn handle_probe_sent_again(&mut self, now: Instant) {
+        self.flags.clear(Flags::MOVED);
+        if self.phase == Phase::Sent && self.spares() {
+            self.enter(Phase::Sent, now);
+            self.asked = now;
         }
-        has_moved
     }
 
     /// Waits for another [`Config::idle`], as if the connection were busy (K3).
@@ -858,11 +847,12 @@ impl KeepAlive {
         later(floor, since.plus_millis(millis.0))
     }
 
-    /// When the user timeout strikes, in [`Phase::Owing`].
+    /// When the user timeout strikes, in [`Phase::Owing`]: at once if there is none any more, for that ends
+    /// the phase.
     const fn strikes_at(&self) -> Instant {
         match self.user_timeout {
             Some(timeout) => self.since.plus_millis(timeout.get()),
-            None => Instant::MAX,
+            None => Instant::ZERO,
         }
     }
 

@@ -524,17 +524,17 @@ fn k8_a_new_interval_counts_from_when_the_probe_was_wanted() {
     assert_eq!(shortened.machine.stats().unsent_attempts, 1);
 }
 
-/// A count lowered to what is already unanswered gives the verdict when that falls due, not
-/// before; a raised one asks for more.
+/// A count lowered to what is already unanswered asks once more, and gives the verdict when that falls
+/// due, not before; a raised one asks for more.
 #[test]
 fn k8_a_changed_count_decides_when_the_attempt_falls_due() {
     let mut lowered = Connection::armed(config(10, 2, 9));
     lowered.run_until(at(14));
     lowered.machine.set_config(at(15), config(10, 2, 3));
-    assert_eq!(lowered.run_until(just_before(16)), []);
+    assert_eq!(lowered.run_until(just_before(17)), [(at(15), Probe)]);
     assert_eq!(
-        lowered.run_until(at(16)),
-        [(at(16), TimedOut(verdict(Cause::KeepAlive, 16, 3, 0)))]
+        lowered.run_until(at(17)),
+        [(at(17), TimedOut(verdict(Cause::KeepAlive, 17, 4, 0)))]
     );
     let mut raised = Connection::armed(config(10, 2, 3));
     raised.run_until(at(14));

@@ -318,16 +318,17 @@ fn user_timeout_lowered_below_the_elapsed() {
     assert_eq!(t.stats().late_polls, 1);
 }
 
-/// K8: a count raised while probing is a longer life, lowered a shorter one; the probes sent so
-/// far count.
+/// K8: a count raised while probing is a longer life, lowered a shorter one, after one more question; the
+/// probes sent so far count.
 #[test]
 fn count_changed_while_probing() {
     let mut t = established(config(10, 2, 5));
     t.silence_peer();
     t.at(10).probe(1).at(12).probe(2).at(13).nothing();
     t.enable(config(10, 2, 2));
-    t.until(14).nothing();
-    assert_eq!(t.at(14).timed_out().unanswered, 2);
+    t.at(13).probe(3);
+    t.until(15).nothing();
+    assert_eq!(t.at(15).timed_out().unanswered, 3);
 
     let mut t = established(config(10, 2, 2));
     t.silence_peer();

@@ -84,6 +84,8 @@ pub struct Link<const N: usize, const W: usize = 4> {
     work: Work,
     strangers: Strangers,
     has_events: bool,
+    /// What was handed out last.
+    kind: Kind,
     framing: Framing,
     /// Where frames of ours come from; zero until the stack has sent one.
     hardware: HardwareAddr,
@@ -138,6 +140,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 now: Instant::ZERO,
                 last_found: 0,
                 sending: Place::NONE,
+                kind: Kind::Probe,
                 strangers: Strangers::None,
                 stranger_after: Instant::ZERO,
                 has_events: false,
@@ -913,6 +916,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                     seen.write(out, self.framing, &self.hardware, kind, machine.payload())
             {
                 self.sending = Place::new(index);
+                self.kind = kind;
                 return Some(len);
             }
             // Without numbers there is nothing to send, and a probe that was offered did not leave.
@@ -953,13 +957,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let Some(Connection { seen, machine }) = self.connections.get_mut(index) else {
             return self.hops.handle_transmitted(now, &mut self.connections);
         };
-        match seen.phase {
-            Phase::StackTold => {
-                seen.phase = Phase::Dead;
-                // Another connection may be waiting for its place.
-                self.note_change();
-            }
-            _ if machine.is_wanting() => {
+        match self.kind {
+            Kind::Probe if machine.is_wanting() => {
                 debug!("keep-alive {}: probe sent", index);
                 machine.handle_probe_sent(now);
                 // K17: the first probe of the round went unanswered.
@@ -967,10 +966,17 @@ impl<const N: usize, const W: usize> Link<N, W> {
                     self.hops.ask_for(now, index, seen);
                 }
             }
-            _ if machine.handle_probe_sent_again(now) => {}
-            _ => {
+            Kind::Probe => machine.handle_probe_sent_again(now),
+            Kind::Challenge => {
                 seen.flow.set_stranger(false);
                 self.stranger_after = now.plus_millis(STRANGER_MILLIS);
+            }
+            Kind::Reset | Kind::ResetOfPeer => {
+                if seen.phase == Phase::StackTold {
+                    seen.phase = Phase::Dead;
+                    // Another connection may be waiting for its place.
+                    self.note_change();
+                }
             }
         }
     }

@@ -158,16 +158,7 @@ impl Model {
             return;
         }
         let before = std::mem::replace(&mut self.config, config);
-        let is_shorter = config.interval() < before.interval();
-        if config.user_timeout().is_none() && self.is_waiting_by_user_timeout() {
-            // There is no user timeout any more: neither a clock that runs nor a question of its own.
-            // Choice: probing that made way for data waits for silence as if it were armed.
-            self.waiting = Waiting::Silence {
-                not_before: now,
-                is_settled: false,
-            };
-            return;
-        }
+        let is_shorter = config.interval() < before.interval() || config.count() < before.count();
         match self.waiting {
             Waiting::Silence { .. } | Waiting::PutOff { .. } => {
                 self.waiting = Waiting::Silence {
@@ -262,9 +253,10 @@ impl Model {
         self.forget_the_future(now);
         let is_busy = !is_quiet(tcb);
         if let Waiting::Owing { since } = self.waiting
-            && !is_busy
+            && (!is_busy || self.config.user_timeout().is_none())
         {
-            // Choice: it is a look that ends what is owed without an answer, not the passing of time.
+            // Choice: it is a look that ends what is owed without an answer, not the passing of time nor a
+            // new configuration.
             self.waiting = Waiting::Silence {
                 not_before: since,
                 is_settled: false,
@@ -436,9 +428,11 @@ impl Model {
     fn give_way(&mut self, now: u64, is_busy: bool) {
         let is_in_the_way = match self.waiting {
             Waiting::Wanted { whose, .. } | Waiting::Leaving { whose, .. } => {
-                is_busy != (whose == Cause::UserTimeout)
+                is_busy != (whose == Cause::UserTimeout) || self.is_void(whose)
             }
-            Waiting::Answer { whose, .. } => whose == Cause::UserTimeout && !is_busy,
+            Waiting::Answer { whose, .. } => {
+                whose == Cause::UserTimeout && !is_busy || self.is_void(whose)
+            }
             _ => false,
         };
         if is_in_the_way {
@@ -505,6 +499,11 @@ impl Model {
             }
             // K3.
             Waiting::PutOff { since } => since.saturating_add(idle),
+            Waiting::Owing { since } if self.config.user_timeout().is_none() => {
+                // At once, but for the answer to what has left.
+                let asked = self.round.asked;
+                asked.map_or(since, |asked| asked.saturating_add(interval))
+            }
             Waiting::Owing { .. } => match self.round.asked {
                 Some(asked) if self.has_asked_lately() => asked.saturating_add(interval),
                 _ => self.strikes()?,
@@ -626,15 +625,9 @@ impl Model {
         matches!(self.waiting, Waiting::Over(_))
     }
 
-    /// The clock of a user timeout runs, or its question is under way.
-    fn is_waiting_by_user_timeout(&self) -> bool {
-        match self.waiting {
-            Waiting::Owing { .. } => true,
-            Waiting::Wanted { whose, .. }
-            | Waiting::Leaving { whose, .. }
-            | Waiting::Answer { whose, .. } => whose == Cause::UserTimeout,
-            _ => false,
-        }
+    /// The question of a user timeout that was taken away.
+    fn is_void(&self, whose: Cause) -> bool {
+        whose == Cause::UserTimeout && self.config.user_timeout().is_none()
     }
 
     fn unanswered(&self) -> u8 {
