@@ -91,7 +91,7 @@ pub struct Link<const N: usize, const W: usize = 4> {
     hardware: HardwareAddr,
     /// Where the connection of the last frame is.
     last_found: usize,
-    /// The connection whose frame was handed out last; `None` if that asks for a next hop.
+    /// The connection whose frame was handed out last; none if that asks for a next hop.
     sending: Place,
     /// When there is something to do, [`Instant::MAX`] for never: not later than the earliest moment
     /// at which a connection falls due. A received segment only ever makes it earlier than need be;
