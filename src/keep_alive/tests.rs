@@ -110,6 +110,36 @@ fn k8_a_user_timeout_that_is_taken_away_asks_nothing() {
     }
 }
 
+/// A probe that goes out again, for another next hop, puts off what decides, once, and nothing else.
+#[cfg(feature = "link")]
+#[test]
+fn k17_a_repeat_puts_off_what_decides() {
+    let mut machine = KeepAlive::new(config());
+    let interval = config().interval();
+    machine.enable(at(0));
+    let mut now = at(0).saturating_add(config().idle());
+    for attempt in 1..=config().count() {
+        machine.handle_time(now, false);
+        assert!(machine.offer(now, false));
+        machine.handle_probe_sent(now);
+        assert!(machine.handle_hop_moved());
+        assert!(machine.has_moved(false));
+        let later = now.saturating_add(interval / 2);
+        machine.handle_probe_sent_again(later);
+        assert!(!machine.has_moved(false));
+        let is_last = attempt == config().count();
+        let begun = if is_last { later } else { now };
+        now = begun.saturating_add(interval);
+        assert_eq!(machine.due(), now, "attempt {attempt}");
+    }
+    // Once: and not while another question is under way, or none.
+    let later = now.saturating_add(interval / 2);
+    machine.handle_probe_sent_again(later);
+    assert_eq!(machine.due(), now);
+    machine.handle_time(now, false);
+    assert!(machine.is_over());
+}
+
 /// States and events are sentences.
 #[test]
 fn states_and_events_are_shown_in_words() {
