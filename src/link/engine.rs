@@ -89,8 +89,6 @@ pub struct Link<const N: usize, const W: usize = 4> {
     framing: Framing,
     /// Where frames of ours come from; zero until the stack has sent one.
     hardware: HardwareAddr,
-    /// Where the connection of the last frame is.
-    last_found: usize,
     /// The connection whose frame was handed out last; none if that asks for a next hop.
     sending: Place,
     /// When there is something to do, [`Instant::MAX`] for never: not later than the earliest moment
@@ -138,7 +136,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 work: Work::NOTHING,
                 wake_at: Instant::ZERO,
                 now: Instant::ZERO,
-                last_found: 0,
                 sending: Place::NONE,
                 kind: Kind::Probe,
                 strangers: Strangers::None,
@@ -465,17 +462,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
         }
         let plain = Plain::find(packet)?;
         let tuple = plain.received_tuple();
-        let is_its = |c: &Connection<W>| c.seen.tuple == tuple;
-        let mut index = self.last_found;
-        if !self.connections.get(index).is_some_and(is_its) {
-            // Segments often come in turns.
-            index = index.wrapping_add(1);
-            if !self.connections.get(index).is_some_and(is_its) {
-                index = self.search(&tuple)?;
-            }
-            self.last_found = index;
-        }
-        let Connection { seen, machine } = self.connections.get_mut(index)?;
+        let is_its = |c: &&mut Connection<W>| c.seen.tuple == tuple;
+        let Connection { seen, machine } = self.connections.iter_mut().find(is_its)?;
         let is_expected = seen.phase == Phase::Open && machine.is_armed();
         if !is_expected || !plain.is_intact(self.framing)? {
             return None;
