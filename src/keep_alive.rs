@@ -744,11 +744,6 @@ impl KeepAlive {
     }
 
     #[cfg(feature = "link")]
-    pub(crate) const fn unanswered(&self) -> u8 {
-        self.unanswered
-    }
-
-    #[cfg(feature = "link")]
     pub(crate) const fn payload(&self) -> ProbePayload {
         self.payload
     }
@@ -763,6 +758,25 @@ impl KeepAlive {
     #[cfg(feature = "link")]
     pub(crate) const fn is_off(&self) -> bool {
         matches!(self.phase, Phase::Off)
+    }
+
+    /// A probe waits to leave, or was not answered.
+    #[cfg(feature = "link")]
+    pub(crate) const fn is_probing(&self) -> bool {
+        self.unanswered != 0 || self.is_wanting()
+    }
+
+    /// The user timeout has struck, and what the stack sent last was not answered: the next hop may have
+    /// moved (K17).
+    #[cfg(feature = "link")]
+    pub(crate) const fn doubts_hop(&self) -> bool {
+        const BOTH: u8 = Flags::STRUCK | Flags::ASKED;
+        self.flags.0 & BOTH == BOTH
+    }
+
+    #[cfg(feature = "link")]
+    pub(crate) const fn unanswered(&self) -> u8 {
+        self.unanswered
     }
 
     /// The next hop has answered from another address. Returns whether the last probe has to go there.

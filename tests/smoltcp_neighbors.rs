@@ -510,6 +510,32 @@ fn k17_a_changed_address_is_found_at_the_second_probe() {
     }
 }
 
+/// A next hop moves, unannounced, while data waits for its answer under a user timeout. It is asked for when
+/// the timeout strikes, whether or not the stack has sent its data again just before.
+#[test]
+fn k17_a_user_timeout_does_not_give_up_a_next_hop_that_moved() {
+    for (place, is_v6) in EVERYWHERE {
+        for seconds in 15..30 {
+            let timeout = secs(seconds);
+            let config = config(100, 5, 4).with_user_timeout(timeout).unwrap();
+            let mut t = Moving::open(place, is_v6, config);
+            t.at(1);
+            let (device, station) = (t.device, t.station);
+            t.world[station].mac = NEW;
+            let host = &mut t.world[device];
+            let socket = host.sockets.get_mut::<tcp::Socket>(t.handle);
+            socket.send_slice(b"data").unwrap();
+            t.world.wake(device).unwrap();
+            t.at(seconds);
+            assert_eq!(t.questions(1), [], "{place:?}, {timeout:?}");
+            t.at(58);
+            t.is_kept();
+            assert_eq!(t.questions(1).len(), 1, "{place:?}, {timeout:?}");
+            assert_eq!(t.world[device].tcp(t.handle).send_queue(), 0);
+        }
+    }
+}
+
 /// The stack asks for its next hop on behalf of another socket, and hears that it has moved: the stack
 /// believes the answer, and so do the probes of all connections through that hop.
 #[test]

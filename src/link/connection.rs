@@ -312,7 +312,7 @@ impl<const W: usize> Connection<W> {
 
     /// Records that the connection is over.
     pub(super) fn end(&mut self, ending: Ending) {
-        let is_probing = self.machine.unanswered() != 0 || self.machine.is_wanting();
+        let is_probing = self.machine.is_probing();
         self.seen.phase = match self.seen.phase {
             Phase::ResetSent => Phase::Aborted,
             Phase::ResetReceived if is_probing => Phase::ResetWhileProbing,

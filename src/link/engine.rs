@@ -834,6 +834,9 @@ impl<const N: usize, const W: usize> Link<N, W> {
             }
             machine.handle_time(now, seen.flow.is_busy());
             self.has_events = true;
+            if machine.doubts_hop() {
+                self.hops.ask_for(index);
+            }
             if machine.is_over() {
                 debug!("keep-alive {}: {}", index, machine.verdict());
                 self.work = Work::FOLLOW;
@@ -867,7 +870,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
         let ours = self.hardware;
         let len = self
             .hops
-            .poll_transmit(out, self.framing, ours, &self.connections);
+            .poll_transmit(self.now, out, self.framing, ours, &self.connections);
         if len.is_some() {
             self.sending = Place::NONE;
             return len;
@@ -950,8 +953,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
                 debug!("keep-alive {}: probe sent", index);
                 machine.handle_probe_sent(now);
                 // K17: the first probe of the round went unanswered.
-                if machine.unanswered() > 1 && self.framing.is_ethernet() {
-                    self.hops.ask_for(now, index, seen);
+                if machine.unanswered() > 1 {
+                    self.hops.ask_for(index);
                 }
             }
             Kind::Probe => machine.handle_probe_sent_again(now),

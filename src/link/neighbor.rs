@@ -233,12 +233,9 @@ impl<const W: usize> Hops<W> {
         connection.is_open() && self.address_of(&connection.seen) == address
     }
 
-    /// Wants a question to leave for the next hop of `connections[index]` (K17). One that left at this
-    /// moment for the same hop is enough.
-    pub(super) fn ask_for(&mut self, now: Instant, index: usize, seen: &Seen<W>) {
-        if self.asked != now || self.asked_for != self.address_of(seen) {
-            self.wanted = Place::new(index);
-        }
+    /// Wants a question to leave for the next hop of `connections[index]` (K17).
+    pub(super) const fn ask_for(&mut self, index: usize) {
+        self.wanted = Place::new(index);
     }
 
     /// The stack has asked for a neighbour, which has not answered.
@@ -322,17 +319,20 @@ impl<const W: usize> Hops<W> {
     /// Writes the next question and returns the length of the frame.
     pub(super) fn poll_transmit(
         &mut self,
+        now: Instant,
         out: &mut Buffer,
         framing: Framing,
         from: HardwareAddr,
         connections: &[Connection<W>],
     ) -> Option<usize> {
         let asking = connections.get(self.wanted.index())?;
-        if !asking.is_open() || asking.machine.is_off() {
+        let target = self.address_of(&asking.seen);
+        // One that left at this moment for the same hop is enough.
+        let has_asked = self.asked == now && self.asked_for == target;
+        if has_asked || !asking.is_open() || asking.machine.is_off() || !framing.is_ethernet() {
             self.wanted = Place::NONE;
             return None;
         }
-        let target = self.address_of(&asking.seen);
         let local = asking.seen.tuple.local;
         if target.is_v4() {
             write_arp(out, from, target, local)
