@@ -189,11 +189,14 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Frees the place of `id`, and reports [`Event::NoSocket`]. For an adapter that finds no socket to
     /// [`follow`](Self::follow).
     #[cold]
+    #[inline(never)]
     pub fn reject(&mut self, id: Id) {
-        self.remove(id);
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            connection.machine.end();
+        if let Some(Connection { seen, machine }) = self.connections.get_mut(id.0) {
+            seen.phase = Phase::Free;
+            *machine = KeepAlive::WITHOUT_CONFIG;
+            machine.end();
             self.has_events = true;
+            self.note_change();
         }
     }
 
