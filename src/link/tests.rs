@@ -770,6 +770,32 @@ fn a_connection_that_was_reset_has_no_deadline() {
     link.handle_timeout(at(20));
     assert_eq!(link.poll_transmit(at(20), &mut out), None);
     assert_eq!(link.poll_timeout(), None);
+    assert_eq!(link.state(id), Some(State::Armed));
+}
+
+/// A change is told of once. A link is due at its deadline, or if the clock has stepped back.
+#[test]
+fn a_link_is_due_only_if_there_is_something_to_do() {
+    let at = |secs: u64| Instant::from_millis(secs * 1000);
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 3).unwrap();
+    let mut link = Link::<1, 4>::new();
+    link.set_capabilities(Medium::Ip, SOFTWARE);
+    let id = link.add(config).unwrap();
+    assert!(link.is_due(at(5)));
+    assert!(link.take_change());
+    let ack = TcpRepr {
+        control: TcpControl::None,
+        ..repr(b"")
+    };
+    let ends = tuple(V4, [ack.src_port, ack.dst_port]);
+    link.follow(at(5), id, Socket::Open(ends), 1024, false);
+    link.handle_sent(at(5), &emit(V4, &ack));
+    link.handle_timeout(at(5));
+    assert_eq!(link.poll_transmit(at(5), &mut [0; MAX_FRAME_LEN]), None);
+    assert!(!link.take_change());
+    for (secs, is_due) in [(4, true), (5, false), (14, false), (15, true)] {
+        assert_eq!(link.is_due(at(secs)), is_due, "{secs}");
+    }
 }
 
 /// An octet of data, or a probe of a closed window, is no keep-alive that tells numbers: it leaves
