@@ -131,6 +131,7 @@ impl<const N: usize> Lan<N> {
 
 const NODE: [u8; 4] = [192, 0, 2, 2];
 const VIP: [u8; 4] = [192, 0, 2, 3];
+const GATEWAY: [u8; 4] = [192, 0, 2, 254];
 
 /// K17: a machine with two addresses; the second one (a floating address) moves to another machine.
 /// The connection to the first one, which stayed, is kept.
@@ -177,7 +178,6 @@ fn k17_two_addresses_of_one_machine_the_other_one_moves() {
 /// no connection is open yet when a neighbour is asked for.
 #[test]
 fn k17_a_gateway_is_remembered_while_there_are_places() {
-    const GATEWAY: [u8; 4] = [192, 0, 2, 254];
     const CLOUD: [u8; 4] = [198, 51, 100, 7];
     let mut t = Lan::<2>::new();
     // NTP through the gateway, then a broker on the link, then the cloud.
@@ -191,6 +191,24 @@ fn k17_a_gateway_is_remembered_while_there_are_places() {
         t.run(secs, &[(NODE, MB), (GATEWAY, M2)], &peers);
         assert_ne!(t.link.state(cloud), Some(State::TimedOut), "at {secs}");
     }
+}
+
+/// K17: with as many next hops known as there are places, a new one takes that of one which no connection
+/// uses: the gateway of an open connection is asked for all the same.
+#[test]
+fn k17_a_gateway_in_use_keeps_its_place() {
+    let mut t = Lan::<1>::new();
+    let far = [198, 51, 100, 9];
+    t.resolve(1, [192, 0, 2, 20], MB);
+    t.resolve(1, GATEWAY, M1);
+    t.open(1, far, M1, 4001);
+    for last in 21..30 {
+        t.resolve(2, [192, 0, 2, last], [2, 0, 0, 0, 9, last]);
+    }
+    let sent: Vec<_> = (3..130).flat_map(|secs| t.run(secs, &[], &[])).collect();
+    let asked = sent.iter().filter(|frame| frame[12..14] == [8, 6]);
+    let asked: Vec<_> = asked.map(|frame| &frame[38..42]).collect();
+    assert_eq!(asked, [GATEWAY; 3]);
 }
 
 /// What an Ethernet calls IPv6 and is IPv4 is dropped by the stack.
