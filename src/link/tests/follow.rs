@@ -10,7 +10,7 @@ use super::super::connection::{CloseReason, Ending};
 use super::super::engine::{Id, Link, Socket};
 use super::super::frame::{MAX_FRAME_LEN, Medium, Tuple};
 use super::{SOFTWARE, V4, emit, repr, segment, tuple};
-use crate::{Config, Instant, State};
+use crate::{Config, Event, Instant, State};
 
 /// A link with one connection, and the moves of a test.
 struct Case {
@@ -494,4 +494,36 @@ fn a_first_acknowledgement_asks_for_nothing() {
     let mut out = [0; MAX_FRAME_LEN];
     assert_eq!(case.link.poll_transmit(AT, &mut out), None);
     assert_eq!(case.link.poll_timeout(), Some(Instant::from_millis(11_000)));
+}
+
+/// A place whose socket is not found counts from zero for the next one, and leaves its ends to a connection
+/// that waits for them.
+#[test]
+fn a_rejected_place_leaves_nothing() {
+    let config = Config::new(Duration::from_secs(10), Duration::from_secs(2), 2).unwrap();
+    let mut link = Link::<2, 4>::new();
+    link.set_capabilities(Medium::Ip, SOFTWARE);
+    let ends = tuple(V4, [49152, 80]);
+    let [old, new] = [(); 2].map(|()| link.add(config).unwrap());
+    link.follow(AT, old, Socket::Open(ends), 1024, false);
+    link.handle_sent(AT, &answer(1000, 500));
+    let due = Instant::from_millis(11_000);
+    link.handle_timeout(due);
+    assert!(link.poll_transmit(due, &mut [0; MAX_FRAME_LEN]).is_some());
+    link.handle_transmitted(due);
+    assert_eq!(link.stats(old).unwrap().probes_sent, 1);
+    // Another socket has the same ends, and has to wait.
+    link.follow(due, new, Socket::Opening(ends), 1024, false);
+    assert_eq!(link.tuple(new), None);
+    while link.take_change() {}
+
+    link.reject(old);
+    assert_eq!(link.poll_event(), Some((old, Event::NoSocket)));
+    assert_eq!(link.poll_event(), None);
+    assert_eq!(link.state(old), None);
+    assert!(link.take_change());
+    link.follow(due, new, Socket::Opening(ends), 1024, false);
+    assert_eq!(link.tuple(new), Some(ends));
+    assert_eq!(link.add(config), Some(old));
+    assert_eq!(link.stats(old).unwrap(), crate::Stats::default());
 }

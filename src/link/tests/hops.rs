@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use ::smoltcp::wire::{IpAddress, TcpControl, TcpRepr, TcpSeqNumber};
 
-use super::super::connection::CloseReason;
+use super::super::connection::{CloseReason, Ending};
 use super::super::engine::{Id, Link, Socket};
 use super::super::frame::{MAX_FRAME_LEN, Medium, Tuple};
 use super::{SOFTWARE, V4, V6, emit, repr, tuple};
@@ -555,6 +555,48 @@ fn k17_off_asks_for_no_hop() {
     t.link
         .handle_received(at(4), &arp(1, [0xff; 6], M2, NODE, NODE));
     assert_eq!(t.run(4, &[], &[]), Vec::<Vec<u8>>::new());
+}
+
+/// K17: a question that waits for the device does not leave once its connection needs it no more: given up,
+/// switched off, or over.
+#[test]
+fn k17_a_question_that_is_not_needed_any_more_does_not_leave() {
+    for ending in ["none", "verdict", "off", "over"] {
+        let mut t = Lan::<1>::new();
+        t.resolve(1, NODE, M1);
+        let id = t.open(1, NODE, M1, 4001);
+        let tuple = t.link.tuple(id).unwrap();
+        let mut out = [0; MAX_FRAME_LEN];
+        let mut asks = |link: &mut Link<1, 4>, secs| {
+            let len = link.poll_transmit(at(secs), &mut out);
+            len.is_some() && out[12..14] == [8, 6]
+        };
+        for secs in [101, 106] {
+            t.link.handle_timeout(at(secs));
+            assert!(!asks(&mut t.link, secs));
+            t.link.handle_transmitted(at(secs));
+        }
+        assert!(asks(&mut t.link, 106));
+        t.link.handle_blocked(at(106));
+        match ending {
+            "verdict" => {
+                for secs in [111, 116, 121] {
+                    t.link
+                        .follow(at(secs), id, Socket::Open(tuple), 1024, false);
+                    t.link.handle_timeout(at(secs));
+                    t.link.handle_blocked(at(secs));
+                }
+                assert_eq!(t.link.state(id), Some(State::TimedOut));
+            }
+            "off" => t.link.switch(at(107), id, None),
+            "over" => {
+                let socket = Socket::Closed(Ending::Unknown);
+                t.link.follow(at(107), id, socket, 1024, false);
+            }
+            _ => {}
+        }
+        assert_eq!(asks(&mut t.link, 122), ending == "none", "{ending}");
+    }
 }
 
 /// Off, a probe that wants to go out again does not.
