@@ -837,9 +837,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
             }
             machine.handle_time(now, seen.flow.is_busy());
             self.has_events = true;
-            if machine.doubts_hop() {
-                self.hops.ask_for(index);
-            }
             if machine.is_over() {
                 debug!("keep-alive {}: {}", index, machine.verdict());
                 self.work = Work::FOLLOW;
@@ -851,6 +848,8 @@ impl<const N: usize, const W: usize> Link<N, W> {
                     seen.flow.set_stranger(true);
                     seen.phase = Phase::Dead;
                 }
+            } else if machine.doubts_hop() {
+                self.hops.ask_for(index);
             }
         }
     }

@@ -599,6 +599,47 @@ fn k17_a_question_that_is_not_needed_any_more_does_not_leave() {
     }
 }
 
+/// K17: when a user timeout strikes, its next hop is asked for, also if another connection is given up in that
+/// moment.
+#[test]
+fn k17_a_verdict_hides_no_user_timeout() {
+    let mut t = Lan::<2>::new();
+    let config = Config::new(Duration::from_secs(100), Duration::from_secs(5), 4).unwrap();
+    let [owing, silent] = [(NODE, M1, 20), (VIP, M2, 15)].map(|(peer, hardware, limit)| {
+        t.resolve(1, peer, hardware);
+        let port = 4000 + limit;
+        let id = t.open(1, peer, hardware, port);
+        let limit = Duration::from_secs(limit.into());
+        t.link
+            .set_config(id, config.with_user_timeout(limit).unwrap());
+        let remote = IpAddress::v4(peer[0], peer[1], peer[2], peer[3]);
+        let data = TcpRepr {
+            src_port: port,
+            control: TcpControl::Psh,
+            timestamp: None,
+            ..repr(b"data")
+        };
+        let data = emit([V4[0], remote], &data);
+        t.link
+            .handle_sent(at(1), &ethernet(hardware, OURS, 0x0800, &data));
+        id
+    });
+    for secs in 2..21 {
+        let sent = t.run(secs, &[], &[]);
+        let asks = |frame: &Vec<u8>| frame[12..14] == [8, 6] && frame[38..42] == NODE;
+        assert!(!sent.iter().any(asks), "at {secs}");
+    }
+    let sent = t.run(21, &[(NODE, MB)], &[]);
+    assert_eq!(t.link.state(silent), Some(State::TimedOut));
+    let to: Vec<_> = sent.iter().map(|frame| &frame[..6]).collect();
+    // The question for the hop, and ours for the peer.
+    assert_eq!(to, [&[0xff; 6], &M1]);
+    // It has moved.
+    let sent = t.run(21, &[], &[(NODE, MB)]);
+    assert_eq!(sent[0][..6], MB);
+    assert_eq!(t.link.state(owing), Some(State::Armed));
+}
+
 /// Off, a probe that wants to go out again does not.
 #[test]
 fn k17_off_sends_no_probe_to_a_moved_hop() {
