@@ -489,8 +489,7 @@ impl KeepAlive {
             return;
         }
         // K9: what fell due was noticed more than an interval late.
-        let late_by = now.as_micros().wrapping_sub(due.as_micros());
-        let is_late = late_by > self.interval.micros();
+        let is_late = now > due.plus_millis(self.interval.0);
         match self.phase {
             Phase::Off | Phase::Wanted | Phase::Over | Phase::Reported => {}
             Phase::Armed | Phase::Waiting | Phase::PutOff => {
