@@ -210,7 +210,6 @@ impl Flow {
     }
 
     /// Records a segment that arrived with a good checksum.
-    #[inline(never)]
     pub const fn handle_received(&mut self, segment: &Segment) -> Received {
         if self.is_acceptable(segment) {
             self.accept(segment)

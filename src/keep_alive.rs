@@ -333,7 +333,6 @@ impl KeepAlive {
 
     /// Switches off, at an end that is no verdict.
     #[cfg(feature = "link")]
-    #[inline(never)]
     pub(crate) fn end(&mut self) {
         self.phase = Phase::Off;
         self.forget_round();
@@ -453,7 +452,6 @@ impl KeepAlive {
         }
     }
 
-    #[inline(never)]
     fn learn(&mut self, hop: Hop) {
         if !self.is_over() {
             self.hop = hop;
@@ -837,7 +835,6 @@ impl KeepAlive {
     }
 
     /// If the present attempt fails, there is a verdict.
-    #[inline(never)]
     fn is_deciding(&self) -> bool {
         let is_offered = self.phase == Phase::Offered;
         // The sum of three octets fits. A probe that is offered is not among the `unsent` yet.

@@ -187,7 +187,6 @@ impl<const W: usize> Seen<W> {
     /// Writes a segment into `out` and returns the length of the frame; `None` if the numbers are not
     /// known. `ours` is our hardware address.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "measured: it is smaller")]
-    #[inline(never)]
     pub(super) fn write(
         &self,
         out: &mut Buffer,

@@ -326,7 +326,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Records that the connection of `id` is over.
-    #[inline(never)]
     fn end(&mut self, id: Id, ending: Ending) {
         if let Some(connection) = self.connections.get_mut(id.0)
             && connection.is_live()
@@ -886,7 +885,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// Offers what is due, and finds out when something else is. Without `out` there is no room.
-    #[inline(never)]
     fn offer(&mut self, mut out: Option<&mut Buffer>) -> Option<usize> {
         self.work.0 &= Work::FOLLOW.0;
         let challenges = self.strangers == Strangers::Unanswered;
@@ -923,7 +921,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Finds out when something is due, among the connections that time can do something to: 500 ms from
     /// now at the latest, if a frame of ours could not leave (K4).
-    #[inline(never)]
     fn plan(&mut self) {
         let retries = self.work.0 & Work::RETRY.0 != 0;
         let retry_at = if retries {
@@ -1170,7 +1167,6 @@ fn is_unicast(address: &HardwareAddr) -> bool {
 }
 
 /// Looks for a connection. A place whose connection has ended may have the four-tuple of another one's.
-#[inline(never)]
 fn search<const W: usize>(connections: &[Connection<W>], tuple: &Tuple<W>) -> Option<usize> {
     let is_its = |c: &Connection<W>| c.seen.tuple == *tuple && c.is_live();
     connections.iter().position(is_its)
@@ -1179,7 +1175,6 @@ fn search<const W: usize>(connections: &[Connection<W>], tuple: &Tuple<W>) -> Op
 /// Looks for the connection of a segment, which may have a place or only be noted. A stranger that opens
 /// one with the same ends knows nothing of the one that is open: the segments are those of the new one
 /// (K19).
-#[inline(never)]
 fn locate<'l, const W: usize>(
     connections: &'l mut [Connection<W>],
     openings: &'l mut Openings<W>,

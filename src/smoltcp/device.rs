@@ -91,8 +91,6 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
 
     /// Sends what is due, and writes the next frame of ours for the stack. Returns whether there is
     /// one.
-    #[cold]
-    #[inline(never)]
     fn hand_over(&mut self, timestamp: time::Instant) -> bool {
         let Shared { set, step, len } = &mut self.shared;
         let Some(set) = set.get_mut() else {

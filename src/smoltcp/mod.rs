@@ -395,7 +395,6 @@ impl<const N: usize> KeepAliveSet<N> {
         }
     }
 
-    #[cold]
     fn learn(&mut self, capabilities: &phy::DeviceCapabilities) {
         self.device = match medium_in(capabilities) {
             Some(medium) => {
@@ -408,8 +407,6 @@ impl<const N: usize> KeepAliveSet<N> {
     }
 
     /// Brings the connections up to date with their sockets. Returns whether it closed one.
-    #[cold]
-    #[inline(never)]
     fn follow(&mut self, now: Instant, iface: &Interface, sockets: &mut SocketSet<'_>) -> bool {
         let is_changed = self.link.take_change();
         let is_ours = |address| {
@@ -464,7 +461,6 @@ impl<const N: usize> KeepAliveSet<N> {
     }
 
     /// Takes note that the device refused a frame.
-    #[inline(never)]
     fn note_refused(&mut self) {
         if self.progress != Progress::Sent {
             self.progress = Progress::Refused;
