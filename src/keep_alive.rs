@@ -503,16 +503,9 @@ impl KeepAlive {
                 if is_late {
                     // K9: what was asked before the host slept proves nothing.
                     self.flags.set(Flags::SPARED);
-                } else if self.flags.has(Flags::ASKED) {
-                    // What asked last decides, if its interval is not over yet.
-                    self.enter(Phase::Sent, self.asked);
-                    let decides_at = self.due();
-                    if decides_at > due {
-                        if now >= decides_at {
-                            self.fail_attempt(now, false);
-                        }
-                        return;
-                    }
+                } else if due > self.strikes_at() {
+                    // Something that asks left within the last interval before that.
+                    return self.fail_attempt(now, false);
                 }
                 self.count_if(is_late);
                 self.want(now);
@@ -763,8 +756,7 @@ impl KeepAlive {
         self.unanswered != 0 || self.is_wanting()
     }
 
-    /// The user timeout has struck, and what the stack sent last was not answered: the next hop may have
-    /// moved (K17).
+    /// The user timeout asks, and what was sent before was not answered: the next hop may have moved (K17).
     #[cfg(feature = "link")]
     pub(crate) const fn doubts_hop(&self) -> bool {
         const BOTH: u8 = Flags::STRUCK | Flags::ASKED;
@@ -842,7 +834,8 @@ impl KeepAlive {
             .wrapping_add(u32::from(self.unsent))
             .wrapping_add(u32::from(is_offered));
         // K9: of what was asked once more, and could not leave, the count decides.
-        self.flags.has(Flags::STRUCK) && !(is_offered && self.flags.has(Flags::SPARED))
+        self.phase == Phase::Owing
+            || self.flags.has(Flags::STRUCK) && !(is_offered && self.flags.has(Flags::SPARED))
             || attempts >= u32::from(self.count)
     }
 
@@ -852,15 +845,24 @@ impl KeepAlive {
             Phase::Off | Phase::Over | Phase::Reported => return Instant::MAX,
             Phase::Armed | Phase::Waiting => (self.last_heard, self.idle),
             Phase::PutOff => (self.since, self.idle),
-            Phase::Owing => match self.user_timeout {
-                Some(timeout) => (self.since, Millis(timeout.get())),
-                // At once: that ends the phase.
-                None => (self.since, Millis::ZERO),
-            },
-            Phase::Wanted => (self.since, Millis::ZERO),
+            Phase::Owing if self.flags.has(Flags::ASKED) => (self.asked, self.interval),
+            Phase::Owing | Phase::Wanted => (self.since, Millis::ZERO),
             Phase::Offered | Phase::Sent => (self.since, self.interval),
         };
-        later(self.since, since.plus_millis(millis.0))
+        let floor = match self.phase {
+            Phase::Owing => self.strikes_at(),
+            _ => self.since,
+        };
+        later(floor, since.plus_millis(millis.0))
+    }
+
+    /// When the user timeout strikes, in [`Phase::Owing`]: at once if there is none any more, for that ends
+    /// the phase.
+    const fn strikes_at(&self) -> Instant {
+        match self.user_timeout {
+            Some(timeout) => self.since.plus_millis(timeout.get()),
+            None => Instant::ZERO,
+        }
     }
 
     /// Starts the user timeout, unless it runs already (K11).
@@ -874,7 +876,7 @@ impl KeepAlive {
             _ => self.enter(Phase::Owing, now),
         }
         // What leaves after the timeout has struck puts off nothing.
-        if has_left && now < self.due() {
+        if has_left && now < self.strikes_at() {
             self.flags.set(Flags::ASKED);
             self.asked = now;
         }
@@ -935,8 +937,7 @@ impl KeepAlive {
         self.flags.set(Flags::HEARD);
         if self.unanswered > 0 {
             self.probes_answered = self.probes_answered.saturating_add(1);
-            let is_alone = self.unanswered == 1 && !self.flags.has(Flags::STRUCK);
-            if is_alone && self.phase == Phase::Sent {
+            if self.unanswered == 1 && self.phase == Phase::Sent {
                 let micros = u32::try_from(now.micros_since(self.since)).unwrap_or(u32::MAX);
                 self.last_rtt = NonZeroU32::new(micros.saturating_add(1));
             }

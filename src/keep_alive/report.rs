@@ -124,7 +124,7 @@ pub struct Stats {
     /// moves into the past is.
     pub late_polls: u32,
     /// How long the last answer took, to the microsecond, up to 71 minutes. Measured when one
-    /// probe alone was unanswered; with more, or with data, there is no telling what was answered
+    /// probe alone was unanswered; with more, there is no telling which of them was answered
     /// (Karn's rule).
     pub last_rtt: Option<Duration>,
 }

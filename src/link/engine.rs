@@ -848,7 +848,7 @@ impl<const N: usize, const W: usize> Link<N, W> {
                     seen.phase = Phase::Dead;
                 }
             } else if machine.doubts_hop() {
-                self.hops.ask_for(index);
+                self.hops.ask_too(index);
             }
         }
     }

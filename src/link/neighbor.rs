@@ -238,6 +238,13 @@ impl<const W: usize> Hops<W> {
         self.wanted = Place::new(index);
     }
 
+    /// The same, unless another question wants to leave.
+    pub(super) fn ask_too(&mut self, index: usize) {
+        if self.wanted == Place::NONE {
+            self.ask_for(index);
+        }
+    }
+
     /// The stack has asked for a neighbour, which has not answered.
     #[cfg(feature = "smoltcp")]
     pub(super) fn is_stack_asking(&self) -> bool {

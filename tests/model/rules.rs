@@ -190,9 +190,8 @@ impl Model {
             self.counts.probes_answered += 1;
         }
         // "Measured when one probe alone was unanswered", "to the microsecond, up to 71 minutes".
-        // Choice: and nothing came between that probe and the answer, and nothing was owed but that.
-        if let Waiting::Answer { left, whose } = self.waiting
-            && whose == Cause::KeepAlive
+        // Choice: and nothing came between that probe and the answer.
+        if let Waiting::Answer { left, .. } = self.waiting
             && unanswered == 1
         {
             let longest = u64::from(u32::MAX - 1);
@@ -287,13 +286,8 @@ impl Model {
                     self.count_if_late(now, due);
                     self.round.spared = true;
                     self.want(now, Cause::UserTimeout);
-                } else if let Some(left) = self.asked_lately() {
-                    // What asked last is the question, no matter whose it was.
-                    let whose = Cause::UserTimeout;
-                    self.waiting = Waiting::Answer { left, whose };
-                    if let Some(due) = self.due().filter(|due| *due <= now) {
-                        self.fail(now, due, whose);
-                    }
+                } else if self.has_asked_lately() {
+                    self.fail(now, due, Cause::UserTimeout);
                 } else {
                     self.want(now, Cause::UserTimeout);
                 }
@@ -485,12 +479,12 @@ impl Model {
         }
     }
 
-    /// K11: when something that asks has left last, if that was within the last interval before the user
-    /// timeout strikes.
-    fn asked_lately(&self) -> Option<u64> {
-        let strikes = self.strikes()?;
-        let asked = self.round.asked?;
-        (asked.saturating_add(self.interval()) > strikes).then_some(asked)
+    /// K11: something that asks has left within the last interval before the user timeout strikes.
+    fn has_asked_lately(&self) -> bool {
+        match (self.round.asked, self.strikes()) {
+            (Some(asked), Some(strikes)) => asked.saturating_add(self.interval()) > strikes,
+            _ => false,
+        }
     }
 
     /// When what is waited for is over, if nothing happens before.
@@ -505,8 +499,15 @@ impl Model {
             }
             // K3.
             Waiting::PutOff { since } => since.saturating_add(idle),
-            // At once, if there is no user timeout any more.
-            Waiting::Owing { since } => self.strikes().unwrap_or(since),
+            Waiting::Owing { since } if self.config.user_timeout().is_none() => {
+                // At once, but for the answer to what has left.
+                let asked = self.round.asked;
+                asked.map_or(since, |asked| asked.saturating_add(interval))
+            }
+            Waiting::Owing { .. } => match self.round.asked {
+                Some(asked) if self.has_asked_lately() => asked.saturating_add(interval),
+                _ => self.strikes()?,
+            },
             Waiting::Wanted { since, .. } => since,
             Waiting::Leaving { since, .. } => since.saturating_add(interval),
             Waiting::Answer { left, .. } => left.saturating_add(interval),

@@ -599,13 +599,12 @@ fn k17_a_question_that_is_not_needed_any_more_does_not_leave() {
     }
 }
 
-/// K17: when a user timeout strikes, its next hop is asked for, also if another connection is given up in that
-/// moment.
-#[test]
-fn k17_a_verdict_hides_no_user_timeout() {
-    let mut t = Lan::<2>::new();
+/// Two connections, open since 1 s, to neighbours of their own. Both have sent data, and have such user timeouts.
+fn two_that_owe(limits: [u16; 2]) -> (Lan<2>, [Id; 2]) {
     let config = Config::new(Duration::from_secs(100), Duration::from_secs(5), 4).unwrap();
-    let [owing, silent] = [(NODE, M1, 20), (VIP, M2, 15)].map(|(peer, hardware, limit)| {
+    let mut t = Lan::<2>::new();
+    let peers = [(NODE, M1, limits[0]), (VIP, M2, limits[1])];
+    let ids = peers.map(|(peer, hardware, limit)| {
         t.resolve(1, peer, hardware);
         let port = 4000 + limit;
         let id = t.open(1, peer, hardware, port);
@@ -624,10 +623,21 @@ fn k17_a_verdict_hides_no_user_timeout() {
             .handle_sent(at(1), &ethernet(hardware, OURS, 0x0800, &data));
         id
     });
+    (t, ids)
+}
+
+fn asks_for(frame: &[u8], address: [u8; 4]) -> bool {
+    frame[12..14] == [8, 6] && frame[38..42] == address
+}
+
+/// K17: before the question of a user timeout its next hop is asked for, also if another connection is given up
+/// in that moment.
+#[test]
+fn k17_a_verdict_hides_no_user_timeout() {
+    let (mut t, [owing, silent]) = two_that_owe([20, 15]);
     for secs in 2..21 {
         let sent = t.run(secs, &[], &[]);
-        let asks = |frame: &Vec<u8>| frame[12..14] == [8, 6] && frame[38..42] == NODE;
-        assert!(!sent.iter().any(asks), "at {secs}");
+        assert!(!sent.iter().any(|frame| asks_for(frame, NODE)), "at {secs}");
     }
     let sent = t.run(21, &[(NODE, MB)], &[]);
     assert_eq!(t.link.state(silent), Some(State::TimedOut));
@@ -638,6 +648,20 @@ fn k17_a_verdict_hides_no_user_timeout() {
     let sent = t.run(21, &[], &[(NODE, MB)]);
     assert_eq!(sent[0][..6], MB);
     assert_eq!(t.link.state(owing), Some(State::Armed));
+}
+
+/// K17: a user timeout that strikes takes the place of no other question that wants to leave.
+#[test]
+fn k17_a_user_timeout_hides_no_announcement() {
+    let (mut t, _) = two_that_owe([20, 90]);
+    for secs in 2..21 {
+        t.run(secs, &[], &[]);
+    }
+    // The other one's next hop announces that it has moved.
+    t.link
+        .handle_received(at(21), &arp(1, [0xff; 6], MB, VIP, VIP));
+    let sent = t.run(21, &[], &[]);
+    assert!(sent.iter().any(|frame| asks_for(frame, VIP)));
 }
 
 /// Off, a probe that wants to go out again does not.
