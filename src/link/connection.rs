@@ -286,7 +286,6 @@ impl<const W: usize> Connection<W> {
         core::mem::offset_of!(Self, machine) + KeepAlive::BYTES_TOUCHED_BY_SEGMENT;
 
     /// The connection is synchronised, and kept alive.
-    #[inline]
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.seen.phase, Phase::Open)
     }

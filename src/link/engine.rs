@@ -33,7 +33,6 @@ impl Work {
     /// A connection may have begun or ended: follow the sockets, and serve.
     const FOLLOW: Self = Self(1 << 2);
 
-    #[inline]
     const fn add(&mut self, work: Self) {
         self.0 |= work.0;
     }
@@ -391,7 +390,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Puts off a probe that [needs numbers](Self::needs_numbers) which the stack will tell in its own
     /// time, unless what would tell them waits for a neighbour.
     #[cfg(feature = "smoltcp")]
-    #[inline]
     pub(crate) fn put_off(&mut self, now: Instant, id: Id) {
         if let Some(Connection { seen, machine }) = self.connections.get_mut(id.0)
             && !self.hops.is_stack_asking()
@@ -429,7 +427,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Shows a frame that the stack has written. Call it before the device sends the frame. A frame
     /// of ours must not be shown.
-    #[inline]
     pub fn handle_sent(&mut self, now: Instant, frame: &[u8]) {
         self.handle_now(now);
         self.handle_frame(Frame::Sent(frame));
@@ -439,13 +436,11 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// keep-alive by which the stack tells its numbers (see [`needs_numbers`](Self::needs_numbers)), a
     /// probe as the configuration has it is written over it; or, if none is due any more, a bare
     /// acknowledgement. Either is no longer than that keep-alive. The frame has to leave.
-    #[inline]
     pub fn handle_written(&mut self, now: Instant, frame: &mut [u8]) {
         self.handle_now(now);
         self.write_over(frame);
     }
 
-    #[inline]
     pub(crate) fn write_over(&mut self, frame: &mut [u8]) {
         self.handle_frame(Frame::Written(frame));
     }
@@ -733,7 +728,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     #[cold]
-    #[inline(never)]
     fn handle_arp(&mut self, packet: &[u8], is_received: bool, is_unicast: bool) {
         let Some(arp) = Arp::find(packet) else {
             return;
@@ -746,7 +740,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     #[cold]
-    #[inline(never)]
     fn handle_icmp(&mut self, datagram: &Datagram<'_, W>, is_received: bool, is_unicast: bool) {
         if W > 1 && is_ndp(datagram) && self.framing.is_ethernet() {
             if !is_received {
@@ -798,7 +791,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Whether there is anything to do at `now`: a deadline is reached, a connection may have begun or
     /// ended, the clock has stepped back, or the device had no room the last time.
-    #[inline]
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
         self.work != Work::NOTHING || now >= self.wake_at || now < self.now
@@ -806,14 +798,12 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// [`is_due`](Self::is_due), now.
     #[cfg(feature = "smoltcp")]
-    #[inline]
     pub(crate) fn is_due_now(&self) -> bool {
         self.work != Work::NOTHING || self.now >= self.wake_at
     }
 
     /// Whether more than time has made something due.
     #[cfg(feature = "smoltcp")]
-    #[inline]
     pub(crate) fn has_work(&self) -> bool {
         self.work.0 > Work::RETRY.0
     }
@@ -827,7 +817,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// [`handle_timeout`](Self::handle_timeout), now.
-    #[inline]
     pub(crate) fn judge(&mut self) {
         let now = self.now;
         for (index, Connection { seen, machine }) in self.connections.iter_mut().enumerate() {
@@ -865,7 +854,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// [`poll_transmit`](Self::poll_transmit), now.
-    #[inline]
     pub(crate) fn write_next(&mut self, out: &mut Buffer) -> Option<usize> {
         // First, because the next probe may need its place.
         let ours = self.hardware;
@@ -940,7 +928,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// [`handle_transmitted`](Self::handle_transmitted), now.
-    #[inline]
     pub(crate) fn note_transmitted(&mut self) {
         let now = self.now;
         let index = self.sending.take();
@@ -978,7 +965,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// [`handle_blocked`](Self::handle_blocked), now.
-    #[inline]
     pub(crate) fn note_blocked(&mut self) {
         self.offer(None);
         self.work.add(Work::RETRY);
@@ -1040,7 +1026,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     }
 
     /// [`poll_timeout`](Self::poll_timeout), and [`Instant::MAX`] for never.
-    #[inline]
     pub(crate) fn serve_at(&self) -> Instant {
         if self.work.0 > Work::RETRY.0 {
             Instant::ZERO
@@ -1052,8 +1037,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Returns the oldest event of a connection that has any. Poll it after the other calls until
     /// it is `None`.
     #[must_use = "an event is reported once"]
-    #[expect(clippy::inline_always, reason = "measured: it is smaller")]
-    #[inline(always)]
     pub fn poll_event(&mut self) -> Option<(Id, Event)> {
         if !self.has_events {
             return None;
@@ -1138,7 +1121,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
     /// Returns whether to [`follow`](Self::follow) the place of `id` at `now`: it is taken, and either
     /// each has to be followed or something is due there.
     #[cfg(feature = "smoltcp")]
-    #[inline]
     pub(crate) fn is_to_follow(&self, id: Id, now: Instant, each: bool) -> bool {
         self.connection(id)
             .is_some_and(|Connection { machine, .. }| each || machine.is_due(now))
@@ -1146,7 +1128,6 @@ impl<const N: usize, const W: usize> Link<N, W> {
 
     /// Returns whether the place of `id` is taken.
     #[cfg(feature = "smoltcp")]
-    #[inline]
     pub(crate) fn is_taken(&self, id: Id) -> bool {
         self.connection(id).is_some()
     }

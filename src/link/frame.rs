@@ -48,7 +48,6 @@ impl<const W: usize> Address<W> {
     pub(crate) const NONE: Self = Self([0; W]);
     const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
-    #[inline]
     pub(super) fn v4(octets: [u8; 4]) -> Self {
         let mut words = [0; W];
         if let Some(word) = words.last_mut() {
@@ -62,7 +61,6 @@ impl<const W: usize> Address<W> {
         Self(words)
     }
 
-    #[inline]
     pub(super) fn v6(octets: &[u8; 16]) -> Self {
         let mut words = [0; W];
         for (word, chunk) in words.iter_mut().zip(octets.as_chunks::<4>().0) {
@@ -82,18 +80,15 @@ impl<const W: usize> Address<W> {
 
     /// All of it in one word, to notice a change.
     #[cfg(feature = "smoltcp")]
-    #[inline]
     pub(crate) fn fold(&self) -> u32 {
         self.0.iter().fold(0, |sum, word| sum.rotate_left(9) ^ word)
     }
 
-    #[inline]
     pub(super) fn is_v4(&self) -> bool {
         W == 1 || matches!(self.0.as_slice(), [0, 0, mapped, _] if *mapped == Self::MAPPED)
     }
 
     /// The four octets of an IPv4 address, the last four of any other.
-    #[inline]
     pub(super) fn v4_octets(&self) -> [u8; 4] {
         self.0.last().copied().unwrap_or(0).to_ne_bytes()
     }
@@ -108,7 +103,6 @@ impl<const W: usize> Address<W> {
 
     /// An IPv4 address adds the same in either form: the 0xffff of the longer one is a zero of one's
     /// complement arithmetic.
-    #[inline]
     fn sum(&self) -> u32 {
         self.0.iter().fold(0, |sum, word| add(sum, *word))
     }
@@ -254,7 +248,6 @@ impl<'f, const W: usize> Datagram<'f, W> {
         })
     }
 
-    #[inline(never)]
     fn in_ipv6(packet: &'f [u8], is_quoted: bool) -> Option<Self> {
         let (header, rest) = packet.split_first_chunk::<IPV6_HEADER_LEN>()?;
         let mut len = usize::from(u16::from_be_bytes([header[4], header[5]]));
@@ -287,7 +280,6 @@ impl<'f, const W: usize> Datagram<'f, W> {
     }
 
     /// The connection it belongs to if it was received.
-    #[inline]
     pub(super) fn received_tuple(&self, ports: u32) -> Tuple<W> {
         Tuple {
             ports: ports.rotate_left(16),
@@ -297,7 +289,6 @@ impl<'f, const W: usize> Datagram<'f, W> {
     }
 
     /// The connection it belongs to if we sent it.
-    #[inline]
     pub(super) fn sent_tuple(&self, ports: u32) -> Tuple<W> {
         Tuple {
             ports,
@@ -307,7 +298,6 @@ impl<'f, const W: usize> Datagram<'f, W> {
     }
 
     /// The source and the destination port, as they lie in the header, if it is TCP.
-    #[inline]
     pub(super) fn ports(&self) -> Option<u32> {
         if self.protocol != PROTOCOL_TCP {
             return None;
@@ -371,7 +361,6 @@ impl<'f, const W: usize> Datagram<'f, W> {
     }
 }
 
-#[inline]
 fn pseudo_header<const W: usize>(
     protocol: u8,
     len: usize,
@@ -510,7 +499,6 @@ impl<'f> Plain<'f> {
         })
     }
 
-    #[inline]
     pub(super) fn received_tuple<const W: usize>(&self) -> Tuple<W> {
         Tuple {
             ports: u32::from_ne_bytes(self.words[5]).rotate_left(16),
@@ -548,7 +536,6 @@ impl<'f> Plain<'f> {
         })
     }
 
-    #[inline]
     pub(super) fn segment(&self) -> Segment {
         let [_, _, w1, w0] = self.words[8];
         Segment {
@@ -592,7 +579,6 @@ pub struct Checksums {
 }
 
 /// Adds words of 32 bits in one's complement.
-#[inline]
 const fn add(a: u32, b: u32) -> u32 {
     let (sum, has_carry) = a.overflowing_add(b);
     sum.wrapping_add(has_carry as u32)
@@ -619,7 +605,6 @@ fn sum(mut sum: u32, octets: &[u8]) -> u16 {
 const ZERO: u16 = 0xffff;
 
 /// Both halves of a sum, added in one's complement.
-#[inline]
 fn fold(sum: u32) -> u16 {
     // The upper half of this is the sum of both halves, with what that carries.
     let [w0, w1, ..] = sum.wrapping_add(sum.rotate_left(16)).to_be_bytes();
@@ -654,12 +639,10 @@ impl Framing {
         Self(self.0 & Self::BARE)
     }
 
-    #[inline]
     pub(super) const fn is_ethernet(self) -> bool {
         self.0 & Self::BARE == 0
     }
 
-    #[inline]
     const fn leaves(self, what: u8) -> bool {
         self.0 & what == 0
     }

@@ -135,7 +135,6 @@ pub(super) struct Arp {
 
 impl Arp {
     /// `None` if it is neither a request nor a reply.
-    #[inline]
     pub(super) fn find(packet: &[u8]) -> Option<Self> {
         let packet = packet.first_chunk::<ARP_LEN>()?;
         let (fixed, rest) = packet.split_first_chunk::<6>()?;
@@ -394,7 +393,6 @@ fn write_arp<const W: usize>(
 
 /// Writes a neighbour solicitation to the solicited-node multicast address (RFC 4861 4.3, RFC 4291
 /// 2.7.1).
-#[inline(never)]
 fn write_solicitation<const W: usize>(
     out: &mut Buffer,
     framing: Framing,

@@ -29,7 +29,6 @@ impl<const W: usize> Openings<W> {
     }
 
     /// Forgets what was noted of a connection: it is not of a next one with the same ends.
-    #[inline(never)]
     pub(super) fn forget(&mut self, tuple: &Tuple<W>) {
         if let Some(noted) = self.find(tuple) {
             noted.tuple = Tuple::NONE;

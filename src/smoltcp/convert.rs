@@ -37,7 +37,6 @@ impl From<Instant> for time::Instant {
 }
 
 /// An address in as many words as smoltcp was built for.
-#[inline]
 pub(super) fn address_in(address: IpAddress) -> Address<WORDS> {
     Address::new(IpAddr::from(address)).unwrap_or(Address::NONE)
 }

@@ -54,7 +54,6 @@ pub struct Device<'a, D: ?Sized, const N: usize> {
 }
 
 impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
-    #[inline]
     pub(super) const fn new(set: &'a mut KeepAliveSet<N>, inner: &'a mut D, step: Step) -> Self {
         Self {
             inner,
@@ -110,7 +109,6 @@ impl<'a, D: phy::Device + ?Sized, const N: usize> Device<'a, D, N> {
 impl<const N: usize> Shared<'_, N> {
     /// Runs `look` on the set. No look happens within another, so the set is always there; were it
     /// not, the frame would go unseen, and that is better than a panic.
-    #[inline]
     fn with(&self, look: impl FnOnce(&mut KeepAliveSet<N>)) {
         if let Some(set) = self.set.take() {
             look(set);

@@ -388,7 +388,6 @@ impl<const N: usize> KeepAliveSet<N> {
     }
 
     /// Learns what the device can do, when it is seen for the first time.
-    #[inline]
     fn meet<D: phy::Device + ?Sized>(&mut self, device: &D) {
         if self.device == Known::Nothing {
             self.learn(&device.capabilities());
@@ -495,7 +494,6 @@ impl<const N: usize> Default for KeepAliveSet<N> {
 }
 
 /// The interface's addresses, folded into a word: a change is noticed without a copy of them.
-#[inline]
 fn fold(iface: &Interface) -> u32 {
     let add = |sum: u32, cidr: &IpCidr| sum.rotate_left(5) ^ address_in(cidr.address()).fold();
     match iface.ip_addrs() {
